@@ -1,0 +1,190 @@
+"""Trained networks on disk: NAME.safetensors beside NAME.json, and the authors' checkpoints made so."""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from musicstar.domains import Voice
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+BACKBONES = ("spectral", "wavenet")
+RECIPES = ("universal", "separation", "embedding", "stem", "mixture")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a checkpoint holds, in words and sizes; the JSON beside the tensors.
+
+    Attributes
+    ----------
+    backbone : one of `BACKBONES`
+    recipe : one of `RECIPES`
+    voices : labels it decodes to (embedding: that it reads; separation: that it yields)
+    config : sizes of the networks
+    training : data, steps, losses, limits; free text and figures
+    sha256 : of the tensors' file, set by `save`
+    format_version : of this layout
+    """
+
+    backbone: str
+    recipe: str
+    voices: tuple[str, ...]
+    config: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"format version {self.format_version!r} of a checkpoint's card, expected {FORMAT_VERSION}"
+            )
+        if self.backbone not in BACKBONES:
+            raise CheckpointError(
+                f"unknown backbone {self.backbone!r}: expected one of {', '.join(BACKBONES)}"
+            )
+        if self.recipe not in RECIPES:
+            raise CheckpointError(f"unknown recipe {self.recipe!r}: expected one of {', '.join(RECIPES)}")
+        for label in self.voices:
+            Voice.from_label(label)
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """Read a card's JSON; raises CheckpointError where it is missing or says something unknown."""
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**(entries | {"voices": tuple(entries["voices"])}))
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: there is no such card; expected it beside the tensors") from None
+        except (TypeError, KeyError, ValueError) as error:
+            names = ", ".join(entry.name for entry in fields(cls))
+            raise CheckpointError(f"{path}: not a checkpoint's card ({error}); expected {names}") from error
+
+
+def _pair(path: str | Path) -> tuple[Path, Path]:
+    """The tensors' file and the card of a checkpoint named by either, or without a suffix."""
+    path = Path(path)
+    stem = path.name.removesuffix(".safetensors").removesuffix(".json")
+    return path.with_name(f"{stem}.safetensors"), path.with_name(f"{stem}.json")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent, delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def save(path: str | Path, card: Card, tensors: Mapping[str, Tensor], *, half: bool = False) -> Card:
+    """Write NAME.safetensors and NAME.json, each whole or not at all.
+
+    Parameters
+    ----------
+    path : NAME, with or without either suffix
+    tensors : a state dict
+    half : store floating-point tensors in 16 bits; `load` gives 32 back
+
+    Returns
+    -------
+    Card
+        The card as written, with its sha256.
+
+    Raises
+    ------
+    CheckpointError
+        A tensor holds NaN or infinity, or does so once in 16 bits.
+    """
+    weights, described = _pair(path)
+    plain: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        dtype = torch.float16 if half and tensor.is_floating_point() else tensor.dtype
+        plain[name] = tensor.detach().to("cpu", dtype, copy=True).contiguous()
+        if not torch.isfinite(plain[name]).all():
+            raise CheckpointError(
+                f"{weights.name}: tensor {name} holds NaN or infinity as {dtype}; not saved"
+            )
+    content = safetensors.save(plain)
+    card = replace(card, sha256=hashlib.sha256(content).hexdigest())
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    _write(weights, content)
+    _write(described, (json.dumps(asdict(card), indent=2) + "\n").encode())
+    return card
+
+
+def load(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
+    """Read a checkpoint and check that the tensors are those its card was written for.
+
+    Returns
+    -------
+    Card
+    dict of Tensor
+        On the CPU; floating-point tensors in float32.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, damaged, changed since it was written, or of another format.
+    """
+    weights, described = _pair(path)
+    if not weights.is_file():
+        raise CheckpointError(f"{weights}: there is no such checkpoint")
+    card = Card.read(described)
+    content = weights.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != card.sha256:
+        raise CheckpointError(
+            f"{weights}: sha256 {found[:12]}, its card says {card.sha256[:12]}: the file is not the one saved"
+        )
+    try:
+        tensors = safetensors.load(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights}: not a safetensors file ({error})") from error
+    return card, {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }
+
+
+@dataclass(frozen=True)
+class Library:
+    """The checkpoints in some folders; where two serve, the earlier folder wins, then the earlier name."""
+
+    folders: Sequence[Path]
+
+    def cards(self) -> dict[Path, Card]:
+        """The card of each NAME.safetensors, in order; one that cannot be read is left out with a warning."""
+        cards: dict[Path, Card] = {}
+        for folder in self.folders:
+            for weights in sorted(Path(folder).glob("*.safetensors")):
+                try:
+                    cards[weights] = Card.read(_pair(weights)[1])
+                except CheckpointError as error:
+                    logger.warning("checkpoint left out: %s", error)
+        return cards
+
+    def find(self, backbone: str, recipe: str, voice: str) -> Path | None:
+        """The tensors' file of a recipe that serves a voice, given by its label; None where there is none."""
+        for path, card in self.cards().items():
+            if (card.backbone, card.recipe) == (backbone, recipe) and voice in card.voices:
+                return path
+        return None

@@ -1,0 +1,298 @@
+"""The networks of the Music-STAR paper: two kinds of encoder, the WaveNet decoder, the domain classifier.
+
+Samples travel as 8-bit mu-law codes and enter every network as `code / 255 - 0.5`. An encoder turns them into
+latents, one vector per `pool` samples (50 ms at 16 kHz); a decoder gives, for every sample, the logits of its
+code given all codes before it and the latents.
+
+Sources: Alinoori and Tzerpos, "Music-STAR" (2022), figure 4; Mor et al., "A Universal Music Translation
+Network" (2019), section 3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CLASSES = 256
+
+Kind = Literal["universal", "glu"]
+
+
+def _require_positive(config: object) -> None:
+    for name, value in vars(config).items():
+        if name != "kind" and (type(value) is not int or value < 1):
+            raise ValueError(f"{type(config).__name__}.{name} is {value!r}, expected a whole number above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Sizes of an encoder.
+
+    Attributes
+    ----------
+    kind : "universal" (figure 4a) or "glu" (figure 4b, of the mixture- and embedding-supervised methods)
+    blocks, layers : layer i of each block has dilation 2 ** i
+    channels : width of the residual stream
+    latent_channels : values per latent vector
+    pool : samples per latent vector
+    """
+
+    kind: Kind
+    blocks: int
+    layers: int
+    channels: int
+    latent_channels: int = 64
+    pool: int = 800
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("universal", "glu"):
+            raise ValueError(f"EncoderConfig.kind is {self.kind!r}, expected 'universal' or 'glu'")
+        _require_positive(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Sizes of a WaveNet decoder.
+
+    Attributes
+    ----------
+    blocks, layers : layer i of each block has dilation 2 ** i
+    channels : width of the residual stream
+    skip_channels : width of the sum of skips and of the output layers
+    latent_channels : values per latent vector
+    pool : samples per latent vector
+    """
+
+    blocks: int
+    layers: int
+    channels: int
+    skip_channels: int
+    latent_channels: int = 64
+    pool: int = 800
+
+    def __post_init__(self) -> None:
+        _require_positive(self)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Dilation of each layer, first to last."""
+        return tuple(2**i for _ in range(self.blocks) for i in range(self.layers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Sizes that belong together: either encoder fits the decoder."""
+
+    universal: EncoderConfig
+    glu: EncoderConfig
+    decoder: DecoderConfig
+
+
+PAPER = Preset(
+    universal=EncoderConfig(kind="universal", blocks=3, layers=10, channels=128),
+    glu=EncoderConfig(kind="glu", blocks=4, layers=14, channels=128),
+    decoder=DecoderConfig(blocks=4, layers=10, channels=128, skip_channels=128),
+)
+SMALL = Preset(
+    universal=EncoderConfig(kind="universal", blocks=2, layers=10, channels=64),
+    glu=EncoderConfig(kind="glu", blocks=2, layers=10, channels=64),
+    decoder=DecoderConfig(blocks=2, layers=10, channels=64, skip_channels=64),
+)
+PRESETS = {"paper": PAPER, "small": SMALL}
+
+
+def scale(codes: Tensor) -> Tensor:
+    """Codes 0..255 as the networks read them: float32 in [-0.5, 0.5], same shape."""
+    return codes.to(torch.float32) / (CLASSES - 1) - 0.5
+
+
+class EncoderLayer(nn.Module):
+    """Dilated convolution, ReLU, 1x1 convolution (and GLU), added to the input; keeps the length."""
+
+    def __init__(self, kind: Kind, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.gated = kind == "glu"
+        self.dilated = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.pointwise = nn.Conv1d(channels, channels * 2 if self.gated else channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor[B, channels, T] to the same shape."""
+        update = self.pointwise(F.relu(self.dilated(x)))
+        return x + (F.glu(update, dim=1) if self.gated else update)
+
+
+class Encoder(nn.Module):
+    """Codes to latents; sees past and future alike."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first_conv = nn.Conv1d(1, config.channels, 3, padding=1)
+        dilations = (2**i for _ in range(config.blocks) for i in range(config.layers))
+        self.layers = nn.Sequential(*(EncoderLayer(config.kind, config.channels, d) for d in dilations))
+        self.last_conv = nn.Conv1d(config.channels, config.latent_channels, 1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Encode clips.
+
+        Parameters
+        ----------
+        codes : Tensor[B, T], integer in 0..255; samples past the last whole `pool` are seen but get no vector
+
+        Returns
+        -------
+        Tensor[B, latent_channels, T // pool], float32
+        """
+        if codes.ndim != 2 or codes.shape[1] < self.config.pool:
+            raise ValueError(
+                f"codes have shape {tuple(codes.shape)}, expected [B, T] with T at least {self.config.pool}"
+            )
+        x = self.layers(self.first_conv(scale(codes)[:, None]))
+        # Pooling commutes with a 1x1 convolution, which is then 800 times cheaper.
+        return cast(Tensor, self.last_conv(F.avg_pool1d(x, self.config.pool)))
+
+
+class CausalConv1d(nn.Conv1d):
+    """Convolution of kernel 2 over the present sample and the one `dilation` before; zeros come first."""
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 2, dilation=dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor[B, in_channels, T] to Tensor[B, out_channels, T]."""
+        return super().forward(F.pad(x, (self.dilation[0], 0)))
+
+
+class DecoderLayer(nn.Module):
+    """One gated layer; half of its channels decide how much of the other half passes."""
+
+    def __init__(self, config: DecoderConfig, dilation: int) -> None:
+        super().__init__()
+        self.causal = CausalConv1d(config.channels, 2 * config.channels, dilation)
+        self.condition = nn.Conv1d(config.latent_channels, 2 * config.channels, 1)
+        self.residual = nn.Conv1d(config.channels, config.channels, 1)
+        self.skip = nn.Conv1d(config.channels, config.skip_channels, 1)
+
+    def forward(self, x: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The next layer's input and this layer's skip.
+
+        Parameters
+        ----------
+        x : Tensor[B, channels, N * pool]
+        latents : Tensor[B, latent_channels, N]
+        """
+        gate, signal = _condition(self.causal(x), self.condition(latents)).chunk(2, dim=1)
+        z = torch.sigmoid(gate) * torch.tanh(signal)
+        return x + self.residual(z), self.skip(z)
+
+
+def _condition(x: Tensor, bias: Tensor) -> Tensor:
+    """Add to x, Tensor[B, C, N * pool], each column of bias, Tensor[B, C, N], over its own `pool` samples."""
+    batch, channels, frames = bias.shape
+    return (x.reshape(batch, channels, frames, -1) + bias[..., None]).flatten(2)
+
+
+class Decoder(nn.Module):
+    """Latents, and the codes so far, to the logits of each next code."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first_conv = CausalConv1d(1, config.channels)
+        self.skip_conv = nn.Conv1d(config.channels, config.skip_channels, 1)
+        self.layers = nn.ModuleList(DecoderLayer(config, dilation) for dilation in config.dilations)
+        self.condition = nn.Conv1d(config.latent_channels, config.skip_channels, 1)
+        self.fc = nn.Conv1d(config.skip_channels, config.skip_channels, 1)
+        self.logits = nn.Conv1d(config.skip_channels, CLASSES, 1)
+
+    def forward(self, codes: Tensor, latents: Tensor) -> Tensor:
+        """Teacher-forced pass: logits of each code given the true codes before it.
+
+        Parameters
+        ----------
+        codes : Tensor[B, T], integer in 0..255, the codes to predict. They are shifted right by one sample
+            inside; in place of the one before the first enters 0.0, silence as scaled (as in the authors'
+            network; the mid code 128 would enter as 0.002).
+        latents : Tensor[B, latent_channels, N], with N * pool >= T
+
+        Returns
+        -------
+        Tensor[B, 256, T]
+        """
+        samples = codes.shape[-1]
+        padded = latents.shape[-1] * self.config.pool
+        if codes.ndim != 2 or latents.ndim != 3 or not 0 < samples <= padded:
+            raise ValueError(
+                f"codes {tuple(codes.shape)} and latents {tuple(latents.shape)} do not fit: expected "
+                f"[B, T] and [B, {self.config.latent_channels}, N] with 0 < T <= {self.config.pool} N"
+            )
+        x = self.first_conv(F.pad(scale(codes)[:, None], (1, padded - samples - 1)))
+        skips = self.skip_conv(x)
+        for layer in self.layers:
+            x, skip = layer(x, latents)
+            skips = skips + skip
+        hidden = _condition(self.fc(F.relu(skips)), self.condition(latents))
+        return cast(Tensor, self.logits(F.relu(hidden)))[..., :samples]
+
+
+class DomainClassifier(nn.Module):
+    """Tells from latents which voice was encoded; the adversary of universal training."""
+
+    def __init__(
+        self, latent_channels: int, domains: int, *, channels: int = 100, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.convs = nn.Sequential(
+            nn.Conv1d(latent_channels, channels, 1),
+            nn.ELU(),
+            nn.Conv1d(channels, channels, 1),
+            nn.ELU(),
+            nn.Conv1d(channels, channels, 1),
+            nn.ELU(),
+            nn.Conv1d(channels, domains, 1),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents, Tensor[B, latent_channels, N], to logits, Tensor[B, domains]."""
+        return cast(Tensor, self.convs(self.dropout(latents)).mean(2))
+
+
+class WaveNetAutoencoder(nn.Module):
+    """One encoder and a decoder per voice; tensors are named `encoder.*` and `decoders.<label>.*`."""
+
+    def __init__(self, encoder: Encoder, decoders: Mapping[str, Decoder]) -> None:
+        super().__init__()
+        given = (encoder.config.latent_channels, encoder.config.pool)
+        taken = {(decoder.config.latent_channels, decoder.config.pool) for decoder in decoders.values()}
+        if taken - {given} or len({decoder.config for decoder in decoders.values()}) > 1:
+            raise ValueError(
+                f"the encoder gives latents of (channels, pool) {given}, the decoders take {sorted(taken)}: "
+                "expected decoders of one size that fit the encoder"
+            )
+        self.encoder = encoder
+        self.decoders = nn.ModuleDict(decoders)
+
+    def decoder(self, label: str) -> Decoder:
+        """The decoder of a voice; raises KeyError naming those there are."""
+        if label not in self.decoders:
+            raise KeyError(f"no decoder for {label!r}: expected one of {', '.join(self.decoders)}")
+        return cast(Decoder, self.decoders[label])
+
+    def sizes(self) -> dict[str, dict[str, Any]]:
+        """What `from_sizes` needs to build the same networks; goes into a checkpoint's card."""
+        sizes = {"encoder": asdict(self.encoder.config)}
+        for decoder in self.decoders.values():
+            sizes["decoder"] = asdict(cast(Decoder, decoder).config)
+        return sizes
+
+    @classmethod
+    def from_sizes(cls, sizes: Mapping[str, Mapping[str, Any]], labels: tuple[str, ...]) -> Self:
+        """Networks of these sizes with fresh weights, one decoder per label; TypeError on an unknown size."""
+        return cls(
+            Encoder(EncoderConfig(**sizes["encoder"])),
+            {label: Decoder(DecoderConfig(**sizes["decoder"])) for label in labels},
+        )
