@@ -1,4 +1,4 @@
-"""What all tests share: a quiet machine, no network, real music where it is had, and two voices of our own."""
+"""What all tests share: a quiet machine, no network, real music where it is had, two voices of our own."""
 
 import os
 import shutil
