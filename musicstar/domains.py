@@ -68,3 +68,7 @@ class Domain(StrEnum):
     def title(self) -> str:
         """The name a person reads."""
         return "clarinet and vibraphone" if self is Domain.CV else "strings and piano"
+
+
+STEMS = tuple(voice for voice in Voice if not voice.is_mixture)
+MIXTURES = tuple(voice for voice in Voice if voice.is_mixture)

@@ -1,0 +1,190 @@
+"""Command line: render, train, translate, evaluate, checkpoint."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from musicstar import audio
+from musicstar.domains import Domain, Voice
+from musicstar.methods.catalog import METHODS, Backbone
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0 when everything asked for was done."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"musicstar: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("musicstar: interrupted", file=sys.stderr)
+        return 130
+
+
+def _translate(arguments: argparse.Namespace) -> int:
+    from musicstar.methods import studio
+    from musicstar.methods.base import NotOffered, Options, Source
+
+    target = Domain(arguments.to)
+    backbone = Backbone(arguments.backbone)
+    names = list(METHODS) if arguments.method == "all" else [arguments.method]
+    stems = None if arguments.stems is None else tuple(audio.read(path) for path in arguments.stems)
+    inputs = list(_audio_files(arguments.inputs))
+    if stems is not None and len(inputs) > 1:
+        raise ValueError(f"--stems go with one input or none, and there are {len(inputs)}")
+    if not inputs and stems is None:
+        raise ValueError(f"no audio files among the inputs; expected {', '.join(audio.SUFFIXES)}")
+    failures = 0
+    for path in inputs or [None]:
+        name = (path or Path(arguments.stems[0])).stem
+        try:
+            source = Source(target.other, None if path is None else audio.read(path), stems)
+            wanted = names
+            if arguments.method == "all" and stems is None:
+                # All that a mixture alone can go through.
+                wanted = [name for name in names if not METHODS[name].needs_stems]
+                print(f"musicstar: {name}: single-instrument left out, it needs --stems", file=sys.stderr)
+            reasons = studio.why_not_offered(backbone)
+            for refused in [method for method in wanted if method in reasons]:
+                failures += 1
+                print(f"musicstar: {name}: {refused}: {reasons[refused]}", file=sys.stderr)
+            offered = [method for method in wanted if method not in reasons]
+            options = Options(seed=arguments.seed, temperature=arguments.temperature)
+            for translation in studio.translate_all(offered, source, target, backbone=backbone, options=options):
+                out = Path(arguments.out) / f"{name}.{translation.method}.wav"
+                audio.write(out, translation.mix)
+                for voice, stem in translation.stems.items() if arguments.write_stems else ():
+                    audio.write(out.with_name(f"{name}.{translation.method}.{voice.label}.wav"), stem)
+                record = {
+                    "input": None if path is None else str(path),
+                    "method": translation.method,
+                    "backbone": backbone.value,
+                    "source": translation.source.value,
+                    "target": translation.target.value,
+                    "audio_s": round(translation.mix.duration_s, 3),
+                    "spent_s": round(translation.seconds["total"], 3),
+                    "path": str(out),
+                }
+                print(json.dumps(record) if arguments.json else f"{out}  ({record['spent_s']} s)", flush=True)
+        except (ValueError, OSError, ArithmeticError) as error:
+            failures += 1
+            print(f"musicstar: {name}: {error}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _audio_files(inputs: Iterable[str]) -> Iterable[Path]:
+    for entry in map(Path, inputs):
+        if entry.is_dir():
+            yield from sorted(path for path in entry.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+        else:
+            yield entry
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from musicstar.synthesis import render_set
+
+    started = time.monotonic()
+    render_set(
+        Path(arguments.out),
+        pieces=arguments.pieces,
+        seconds=arguments.seconds,
+        takes=arguments.takes,
+        seed=arguments.seed,
+        sample_rate=arguments.sample_rate,
+        midi=[Path(path) for path in arguments.midi],
+        fonts=[Path(path) for path in arguments.font],
+        jobs=arguments.jobs,
+        progress=lambda line: print(line, flush=True),
+    )
+    print(f"rendered in {time.monotonic() - started:.0f} s into {arguments.out}")
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from musicstar import training
+
+    names = training.EVERYTHING if arguments.all else arguments.names
+    if not names:
+        raise ValueError("nothing to train: name a configuration, or give --all")
+    training.train(
+        names,
+        data=Path(arguments.data),
+        out=Path(arguments.out),
+        budget_minutes=arguments.budget_minutes,
+        fit=arguments.fit or arguments.all,
+        resume=arguments.resume,
+        progress=lambda line: print(line, flush=True),
+    )
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from musicstar import checkpoint
+
+    card = checkpoint.convert(
+        Path(arguments.source), Path(arguments.destination), recipe=arguments.recipe, voices=tuple(arguments.voices)
+    )
+    print(f"{arguments.destination}: {card.recipe} for {', '.join(card.voices)}, sha256 {card.sha256[:12]}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="musicstar", description="Translate music between pairs of instruments.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    translate = commands.add_parser("translate", help="translate clips by any of the five methods")
+    translate.add_argument("inputs", nargs="*", metavar="IN", help="audio files, or folders of them")
+    translate.add_argument("--to", required=True, choices=[domain.value for domain in Domain], help="target domain")
+    translate.add_argument("--method", default="mixture", choices=[*METHODS, "all"])
+    translate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
+    translate.add_argument("--out", required=True, help="folder that receives NAME.METHOD.wav")
+    translate.add_argument("--stems", nargs=2, metavar=("MELODY", "ACCOMPANIMENT"), help="the two stems of the input")
+    translate.add_argument("--write-stems", action="store_true", help="also write each translated stem")
+    translate.add_argument("--seed", type=int, default=0)
+    translate.add_argument("--temperature", type=float, default=1.0, help="of wavenet sampling; 0 is greedy")
+    translate.add_argument("--json", action="store_true", help="a JSON line per output")
+    translate.set_defaults(command=_translate)
+
+    render = commands.add_parser("render", help="render a StarNet-like set through FluidSynth")
+    render.add_argument("--pieces", type=int, default=104)
+    render.add_argument("--seconds", type=float, default=60.0)
+    render.add_argument("--takes", type=int, default=2, help="further renderings of each piece, as training inputs")
+    render.add_argument("--seed", type=int, default=0)
+    render.add_argument("--sample-rate", type=int, default=audio.SAMPLE_RATE)
+    render.add_argument("--midi", nargs="*", default=[], help="MIDI files to render instead of procedural pieces")
+    render.add_argument("--font", nargs="*", default=[], help="soundfonts; those the system has by default")
+    render.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    render.add_argument("--out", required=True)
+    render.set_defaults(command=_render)
+
+    train = commands.add_parser("train", help="train networks")
+    train.add_argument("names", nargs="*", metavar="NAME", help="shipped configurations, or TOML files")
+    train.add_argument("--all", action="store_true", help="every shipped part, in the order they need each other")
+    train.add_argument("--data", required=True, help="folder in the StarNet layout, real or rendered")
+    train.add_argument("--out", required=True, help="folder of the runs, one below it for each name")
+    train.add_argument("--budget-minutes", type=float, help="stop in time; over all names together")
+    train.add_argument("--fit", action="store_true", help="end the learning rate's schedule with the budget")
+    train.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
+    train.set_defaults(command=_train)
+
+    point = commands.add_parser("checkpoint", help="bring in trained networks").add_subparsers(
+        required=True, metavar="action"
+    )
+    convert = point.add_parser("convert", help="convert a folder with args.pth and bestmodel_0.pth")
+    convert.add_argument("source", metavar="SRC")
+    convert.add_argument("destination", metavar="DST")
+    convert.add_argument("--recipe", required=True, choices=["universal", "embedding", "stem", "mixture"])
+    convert.add_argument(
+        "--voices", required=True, nargs="+", choices=[voice.label for voice in Voice], help="what its decoders play"
+    )
+    convert.set_defaults(command=_convert)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,334 @@
+"""One face for the two families of networks, so that a method need not know which one speaks.
+
+Sound at this face is float32 at 16 kHz whose mixture has an RMS of 0.05 (-26 dBFS), in whole latent frames of 800
+samples; latents are Tensor[B, 64, T / 800] in both families.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicstar import checkpoint, spectral, wavenet
+from musicstar.audio import mulaw_decode, mulaw_encode
+from musicstar.config import parse
+from musicstar.domains import STEMS, Voice
+from musicstar.generate import generate
+from musicstar.separation import DemucsConfig, Separator
+
+LATENT_SAMPLES = 800
+LEVEL_DBFS = -26.0
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What training asks for beside the plain distance to the gold standard.
+
+    Attributes
+    ----------
+    waveform : weight of the resynthesised signal's spectral distance, which teaches the phase head
+    waveform_from : share of the run, 0 to 1, after which it counts
+    latent_noise : standard deviation of noise on the latents
+    warp_semitones : largest local pitch shift of the input
+    equaliser_db : largest random equalisation of the input
+    adversary : weight of the reversed gradient of the domain classifier
+    adversary_steps : steps of the classifier for each step of the model
+    """
+
+    waveform: float = 0.0
+    waveform_from: float = 0.0
+    latent_noise: float = 0.0
+    warp_semitones: float = 0.0
+    equaliser_db: float = 0.0
+    adversary: float = 0.0
+    adversary_steps: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Where training stands when a loss is asked for.
+
+    Attributes
+    ----------
+    index : steps done before this one
+    share : of the run that is done, 0 to 1
+    generator : of every random number this step draws
+    config : the loss's settings
+    augment : whether inputs are distorted (false in validation)
+    fit_adversary : minimises a loss of the domain classifier's parameters for this batch
+    """
+
+    index: int
+    share: float
+    generator: torch.Generator
+    config: LossConfig
+    augment: bool = True
+    fit_adversary: Callable[[Callable[[], Tensor]], None] = field(default=lambda loss: None)
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """A loss by its terms; `total` is what is minimised."""
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a WaveNet draws its samples; the spectral backbone has nothing to draw."""
+
+    seed: int = 0
+    temperature: float = 1.0
+
+
+class Model(nn.Module, ABC):
+    """An autoencoder of either family.
+
+    Attributes
+    ----------
+    voices : what it can decode to; for an encoder alone, what it reads out of a mixture
+    latent_spread : Tensor[64], median absolute deviation of each latent dimension, 1 where nobody measured it
+    latent_centre : Tensor[64], its median
+    """
+
+    latent_spread: Tensor
+    latent_centre: Tensor
+
+    def __init__(self, voices: Sequence[Voice], latent_channels: int) -> None:
+        super().__init__()
+        self.voices = tuple(voices)
+        self.register_buffer("latent_spread", torch.ones(latent_channels))
+        self.register_buffer("latent_centre", torch.zeros(latent_channels))
+
+    @abstractmethod
+    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
+        """Sound Tensor[B, T] to latents Tensor[B, 64, T / 800]; `voices` int64 Tensor[B] is what is wanted of it."""
+
+    @abstractmethod
+    def decode(
+        self,
+        latents: Tensor,
+        voices: Sequence[Voice],
+        *,
+        cue: Tensor,
+        sampling: Sampling,
+        progress: Callable[[float], None],
+    ) -> Tensor:
+        """Latents Tensor[B, 64, N] to sound Tensor[B, 800 N].
+
+        `cue` Tensor[B, 800 N] is the sound the latents were read from. `progress` hears the share done, and may raise
+        to end the work.
+        """
+
+    @abstractmethod
+    def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
+        """Loss of decoding `latents` to `gold` Tensor[B, T] when `heard` Tensor[B, T] was the input."""
+
+    @abstractmethod
+    def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
+        """As `encode`, through the distortions that training asks for in `step`."""
+
+    @abstractmethod
+    def domain_classifier(self) -> nn.Module:
+        """A fresh classifier: latents, int64 voices Tensor[B] -> mean loss of telling their domain, Tensor[]."""
+
+    def match_latents(self, aim: "Model") -> None:
+        """Begin with latents as centred and spread as those of `aim`, where this family can."""
+
+    @torch.no_grad()
+    def measure_latents(self, sounds: Sequence[Tensor], voice: Voice) -> None:
+        """Settle running statistics and the latents' spread on sounds Tensor[B, T], asked for `voice`."""
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        self.train()
+        for sound in sounds:
+            self.encode(sound, torch.full((len(sound),), voice, device=sound.device))
+        self.eval()
+        latents = torch.cat(
+            [
+                self.encode(sound, torch.full((len(sound),), voice, device=sound.device)).transpose(1, 2).flatten(0, 1)
+                for sound in sounds
+            ]
+        )
+        self.latent_centre.copy_(latents.median(dim=0).values)
+        self.latent_spread.copy_((latents - self.latent_centre).abs().median(dim=0).values.clamp(min=0.01))
+
+
+class SpectralModel(Model):
+    """The parallel backbone behind the common face."""
+
+    def __init__(
+        self, config: spectral.SpectralConfig, voices: Sequence[Voice], *, encoder_only: bool = False
+    ) -> None:
+        super().__init__(voices, config.latent_channels)
+        self.config = config
+        self.encoder = spectral.Encoder(config)
+        if not encoder_only:
+            self.decoder = spectral.Decoder(config)
+
+    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
+        latents: Tensor = self.encoder(spectral.features(wav), voices)
+        return latents
+
+    def match_latents(self, aim: Model) -> None:
+        self.encoder.centre.copy_(aim.latent_centre)
+        self.encoder.spread.copy_(aim.latent_spread)
+
+    def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
+        with torch.no_grad():
+            features = spectral.features(wav)
+            if step.augment:
+                features = spectral.distort(
+                    features,
+                    warp_semitones=step.config.warp_semitones,
+                    equaliser_db=step.config.equaliser_db,
+                    generator=step.generator,
+                )
+        latents: Tensor = self.encoder(features, voices)
+        return latents
+
+    def decode(
+        self,
+        latents: Tensor,
+        voices: Sequence[Voice],
+        *,
+        cue: Tensor,
+        sampling: Sampling,
+        progress: Callable[[float], None],
+    ) -> Tensor:
+        progress(0.0)
+        log_magnitudes, hidden = self.decoder(latents, torch.tensor(voices, device=latents.device))
+        wav = spectral.istft(log_magnitudes.exp() * self.decoder.phasors(hidden, spectral.stft(cue)))
+        progress(1.0)
+        return wav
+
+    def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
+        if step.augment and step.config.latent_noise:
+            latents = latents + step.config.latent_noise * torch.randn(
+                latents.shape, generator=step.generator, device=latents.device
+            )
+        predicted, hidden = self.decoder(latents, voices)
+        terms = spectral.magnitude_losses(predicted, spectral.stft(gold).abs())
+        total = terms["log"] + 3 * terms["power"] + terms["mel"]
+        if step.config.waveform and step.share >= step.config.waveform_from:
+            # A third of the batch teaches phase as well as all of it, and costs a third.
+            some = slice(0, -(-len(heard) // 3))
+            phasors = self.decoder.phasors(hidden[some], spectral.stft(heard[some]))
+            wav = spectral.istft(predicted[some].exp() * phasors)
+            terms["waveform"] = spectral.waveform_loss(wav, gold[some])
+            total = total + step.config.waveform * terms["waveform"]
+        return Losses(total, terms)
+
+    def domain_classifier(self) -> nn.Module:
+        return spectral.DomainClassifier(self.config.latent_channels)
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """Sizes of the paper's autoencoder."""
+
+    encoder: wavenet.EncoderConfig
+    decoder: wavenet.DecoderConfig
+
+
+class WaveNetModel(Model):
+    """The paper's autoencoder behind the common face; its state has the names of `wavenet.WaveNetAutoencoder`."""
+
+    def __init__(self, config: WaveNetConfig, voices: Sequence[Voice], *, encoder_only: bool = False) -> None:
+        super().__init__(voices, config.encoder.latent_channels)
+        self.config = config
+        self.encoder = wavenet.Encoder(config.encoder)
+        self.decoders = nn.ModuleDict(
+            {} if encoder_only else {voice.label: wavenet.Decoder(config.decoder) for voice in voices}
+        )
+
+    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
+        latents: Tensor = self.encoder(mulaw_encode(wav))
+        return latents
+
+    def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
+        if step.augment and step.config.warp_semitones:
+            wav = wavenet.shift_stretches(wav, semitones=step.config.warp_semitones, generator=step.generator)
+        return self.encode(wav, voices)
+
+    def decode(
+        self,
+        latents: Tensor,
+        voices: Sequence[Voice],
+        *,
+        cue: Tensor,
+        sampling: Sampling,
+        progress: Callable[[float], None],
+    ) -> Tensor:
+        out = torch.zeros_like(cue)
+        distinct = sorted(set(voices))
+        for done, voice in enumerate(distinct):
+            rows = [row for row, wanted in enumerate(voices) if wanted is voice]
+            decoder = self.decoders[voice.label]
+            assert isinstance(decoder, wavenet.Decoder)
+            codes = generate(
+                decoder,
+                latents[rows],
+                temperature=sampling.temperature,
+                seed=sampling.seed,
+                progress=lambda share, done=done: progress((done + share) / len(distinct)),
+            )
+            out[rows] = mulaw_decode(codes)
+        return out
+
+    def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
+        codes = mulaw_encode(gold)
+        total = torch.zeros((), device=gold.device)
+        for voice in self.voices:
+            rows = (voices == voice).nonzero()[:, 0]
+            if len(rows):
+                logits = self.decoders[voice.label](codes[rows], latents[rows])
+                total = total + F.cross_entropy(logits, codes[rows], reduction="sum")
+        total = total / codes.numel()
+        return Losses(total, {"cross_entropy": total})
+
+    def domain_classifier(self) -> nn.Module:
+        return PooledClassifier(self.config.encoder.latent_channels)
+
+
+class PooledClassifier(nn.Module):
+    """The paper's domain classifier over the four instruments, as a loss."""
+
+    def __init__(self, latent_channels: int) -> None:
+        super().__init__()
+        self.classifier = wavenet.DomainClassifier(latent_channels, len(STEMS))
+
+    def forward(self, latents: Tensor, voices: Tensor) -> Tensor:
+        """Mean cross-entropy: latents Tensor[B, 64, N], int64 stem voices Tensor[B] -> Tensor[]."""
+        return F.cross_entropy(self.classifier(latents), voices - 1 - (voices > Voice.SP).long())
+
+
+def build(backbone: str, recipe: str, voices: Sequence[Voice], sizes: Mapping[str, Any]) -> Model | Separator:
+    """Networks with fresh weights, of the sizes a checkpoint's card or a configuration gives."""
+    if recipe == "separation":
+        return Separator(parse(DemucsConfig, sizes), voices)
+    encoder_only = recipe == "embedding"
+    if backbone == "spectral":
+        return SpectralModel(parse(spectral.SpectralConfig, sizes), voices, encoder_only=encoder_only)
+    return WaveNetModel(parse(WaveNetConfig, sizes), voices, encoder_only=encoder_only)
+
+
+def load(path: Path) -> Model | Separator:
+    """The networks of a checkpoint, ready to be used; raises CheckpointError where the tensors do not fit its card."""
+    card, tensors = checkpoint.load(path)
+    net = build(card.backbone, card.recipe, [Voice.from_label(label) for label in card.voices], card.config)
+    own = set(net.state_dict())
+    # A converted checkpoint knows nothing of the spread of its latents, which then stays 1.
+    missing, unknown = own - set(tensors) - {"latent_spread", "latent_centre"}, set(tensors) - own
+    if missing or unknown:
+        raise checkpoint.CheckpointError(f"{path}: tensors missing {sorted(missing)}, unknown {sorted(unknown)}")
+    net.load_state_dict(tensors, strict=False)
+    return net.eval().requires_grad_(False)

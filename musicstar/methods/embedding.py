@@ -1,0 +1,43 @@
+"""Embedding-supervised: read one instrument's universal latents out of the mixture (paper, section 3.3)."""
+
+import torch
+
+from musicstar.backbones import Losses, Model, Step
+from musicstar.domains import Domain, Voice
+from musicstar.methods.base import Method, Sound, Stream, pick, take_turns
+from musicstar.methods.single import UNTOLD, SingleInstrument
+from musicstar.starnet import Windows
+
+
+class EmbeddingSupervised(Method):
+    """Encoders of its own, the universal network's decoders."""
+
+    name = "embedding"
+    recipe = "embedding"
+
+    def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
+        """L1 to the universal latents of the stem (eq. 1), each dimension relative to its spread."""
+        turns = take_turns(voices, len(batch.heard), step)
+        told = torch.tensor(turns, device=batch.heard.device)
+        universal = self.parts.autoencoder("universal", voices[0])
+        with torch.no_grad():
+            aim = universal.encode(pick(batch.heard, turns), torch.full_like(told, UNTOLD))
+        mixtures = pick(batch.heard, [voice.domain.mixture for voice in turns])
+        model = self.parts.autoencoder(self.recipe, voices[0])
+        latents = model.encode_distorted(mixtures, told, step)
+        error = ((latents - aim).abs() / universal.latent_spread[:, None]).mean()
+        return Losses(error, {"l1": error})
+
+    def speaker(self, target: Domain) -> tuple[Model, ...]:
+        return SingleInstrument(self.parts).speaker(target)
+
+    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+        mixture = sound.mixture
+        return tuple(
+            Stream(
+                self.parts.autoencoder(self.recipe, voice).encode(mixture[None], torch.tensor([voice]))[0],
+                voice.counterpart,
+                mixture,
+            )
+            for voice in sound.domain.stems
+        )

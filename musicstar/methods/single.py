@@ -1,0 +1,69 @@
+"""Single-instrument: universal encoder, one decoder per instrument, stem by stem (paper, section 3.1)."""
+
+import torch
+from torch import Tensor, nn
+
+from musicstar.backbones import Losses, Model, Step
+from musicstar.domains import Domain, Voice
+from musicstar.methods.base import Method, NeedsStems, Parts, Sound, Stream, pick, take_turns
+from musicstar.starnet import Windows
+
+# The universal encoder is not told what it hears: it is always asked as if for this one voice.
+UNTOLD = Voice.CV
+
+
+class SingleInstrument(Method):
+    """Translates two stem recordings; its universal network also serves two other methods."""
+
+    name = "single"
+    recipe = "universal"
+
+    def __init__(self, parts: Parts, classifier: nn.Module | None = None) -> None:
+        super().__init__(parts)
+        self.classifier = classifier
+
+    def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
+        """Reconstruct each stem while a classifier, fought by the encoder, looks for its domain in the latents."""
+        model = self.parts.autoencoder(self.recipe, voices[0])
+        turns = take_turns(voices, len(batch.heard), step)
+        heard, gold = pick(batch.heard, turns), pick(batch.gold, turns)
+        told = torch.tensor(turns, device=heard.device)
+        latents = model.encode_distorted(heard, torch.full_like(told, UNTOLD), step)
+        losses = model.reconstruction(latents, heard, gold, told, step)
+        weight, classifier = step.config.adversary, self.classifier
+        if not weight or classifier is None:
+            return losses
+        step.fit_adversary(lambda: classifier(latents.detach(), told))
+        fooled = classifier(Reversed.apply(latents, weight * min(1.0, step.index / 300)), told)
+        return Losses(losses.total + fooled, {**losses.terms, "classifier": fooled})
+
+    def speaker(self, target: Domain) -> tuple[Model, ...]:
+        return tuple(self.parts.autoencoder(self.recipe, voice) for voice in target.stems)
+
+    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+        if sound.stems is None:
+            raise NeedsStems(
+                "single-instrument translates two stem recordings (melody and accompaniment), and was given a mixture "
+                "alone: add the stems, or use the separation-based method, which makes them from the mixture"
+            )
+        return self.stem_streams(sound.stems, target)
+
+    def stem_streams(self, stems: Tensor, target: Domain) -> tuple[Stream, ...]:
+        """The streams of two stems Tensor[2, T], given or separated, towards their counterparts."""
+        return tuple(
+            Stream(model.encode(stem[None], torch.tensor([UNTOLD]))[0], voice, stem)
+            for model, voice, stem in zip(self.speaker(target), target.stems, stems, strict=True)
+        )
+
+
+class Reversed(torch.autograd.Function):
+    """The identity forward, minus `weight` times the gradient backward (Ganin et al. 2016, section 4.2)."""
+
+    @staticmethod
+    def forward(context: torch.autograd.function.FunctionCtx, x: Tensor, weight: float) -> Tensor:
+        context.weight = weight  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return -context.weight * gradient, None  # type: ignore[attr-defined]

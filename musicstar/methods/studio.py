@@ -1,0 +1,264 @@
+"""Translation by any of the methods, with shipped or imported weights; work is shared where weights allow."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musicstar import backbones, checkpoint
+from musicstar.audio import SAMPLE_RATE, AudioError, Clip, require_sound
+from musicstar.backbones import LATENT_SAMPLES, LEVEL_DBFS, Model, Sampling
+from musicstar.domains import STEMS, Domain, Voice
+from musicstar.methods.base import Cancelled, Method, NotOffered, Options, Parts, Sound, Source, Stream, Translation
+from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.methods.registry import CLASSES
+from musicstar.spectral import CONTEXT_SAMPLES
+
+SHIPPED = Path(__file__).parent.parent / "weights"
+LEAST_SIMILARITY = 0.25
+BLOCK_SAMPLES = 600 * LATENT_SAMPLES
+
+
+def library() -> checkpoint.Library:
+    """The checkpoints there are: folders named in MUSICSTAR_WEIGHTS (separated as in PATH) before the shipped ones."""
+    named = [Path(folder) for folder in os.environ.get("MUSICSTAR_WEIGHTS", "").split(os.pathsep) if folder]
+    return checkpoint.Library([*named, SHIPPED])
+
+
+@lru_cache(maxsize=16)
+def _load(path: Path, modified: float) -> nn.Module:
+    return backbones.load(path)
+
+
+class StoredParts:
+    """Networks of one backbone out of a library, each read once on first use."""
+
+    def __init__(self, backbone: Backbone, shelf: checkpoint.Library) -> None:
+        self.backbone, self.shelf = backbone, shelf
+
+    def autoencoder(self, recipe: str, voice: Voice) -> Model:
+        """The trained autoencoder; raises NotOffered where there is none."""
+        model = self._get(self.backbone, recipe, voice)
+        assert isinstance(model, Model)
+        return model
+
+    def separator(self, domain: Domain) -> nn.Module:
+        """The trained separator; raises NotOffered where there is none."""
+        return self._get("demucs", "separation", domain.stems[0])
+
+    def _get(self, family: str, recipe: str, voice: Voice) -> nn.Module:
+        path = self.shelf.find(family, recipe, voice.label)
+        if path is None:
+            raise NotOffered(_how_to_get(family, recipe, voice))
+        return _load(path, path.stat().st_mtime)
+
+
+def why_not_offered(backbone: Backbone, *, shelf: checkpoint.Library | None = None) -> dict[str, str]:
+    """The methods that cannot be offered on a backbone, each with the reason and what to do about it."""
+    cards = (shelf or library()).cards().values()
+    reasons = {}
+    for name, info in METHODS.items():
+        for recipe in info.recipes:
+            family = "demucs" if recipe == "separation" else backbone.value
+            wanted = [Voice.CV, Voice.SP] if recipe == "mixture" else STEMS
+            for voice in wanted:
+                found = [
+                    card for card in cards if (card.backbone, card.recipe) == (family, recipe) and voice.label in card.voices
+                ]
+                reached = found[0].training.get("content_similarity") if found else None
+                if not found:
+                    reasons.setdefault(name, _how_to_get(family, recipe, voice))
+                elif reached is not None and reached < LEAST_SIMILARITY:
+                    reasons.setdefault(
+                        name,
+                        f"The {family} weights for {voice.label} reach a content similarity of {reached:.2f} on held-out "
+                        f"pieces, and {LEAST_SIMILARITY} is asked for. {_remedy(family, recipe)}",
+                    )
+    return reasons
+
+
+def _how_to_get(family: str, recipe: str, voice: Voice) -> str:
+    return f"There are no {family} weights of {recipe} for {voice.label}. {_remedy(family, recipe)}"
+
+
+def _remedy(family: str, recipe: str) -> str:
+    if family == "wavenet":
+        return (
+            f"Train them (musicstar train wavenet-{recipe}) or import the authors' "
+            "(musicstar checkpoint convert), and name their folder in MUSICSTAR_WEIGHTS."
+        )
+    name = "separation-cv, separation-sp" if family == "demucs" else f"{family}-{recipe}"
+    return f"Train them (musicstar train {name}) and name their folder in MUSICSTAR_WEIGHTS."
+
+
+def translate_all(
+    names: Sequence[str],
+    source: Source,
+    target: Domain,
+    *,
+    backbone: Backbone = Backbone.SPECTRAL,
+    options: Options | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+    shelf: checkpoint.Library | None = None,
+) -> Iterator[Translation]:
+    """Translate by several methods, yielding each as it is done.
+
+    Methods that speak through the same decoder are decoded side by side in one batch.
+
+    Parameters
+    ----------
+    names : keys of `METHODS`
+    on_progress : called with a method's name and the share of it that is done
+    shelf : where weights are looked for; `library()` by default
+
+    Raises
+    ------
+    AudioError
+        The source is silent, too short, or its stems differ in length.
+    NeedsStems, NotOffered, Cancelled
+        See there.
+    ValueError
+        An unknown method, or source and target in one domain.
+    """
+    options = options or Options()
+    if target is source.domain:
+        raise ValueError(f"source and target are both {target.title}: a translation goes to the other domain")
+    unknown = set(names) - set(METHODS)
+    if unknown:
+        raise ValueError(f"unknown method {', '.join(sorted(unknown))}: expected one of {', '.join(METHODS)}")
+    sound, samples, gain_db = _prepare(source)
+    parts = StoredParts(backbone, shelf or library())
+    methods = [CLASSES[name](parts) for name in dict.fromkeys(names)]
+    groups: dict[tuple[int, ...], list[Method]] = {}
+    for method in methods:
+        groups.setdefault(tuple(id(model) for model in method.speaker(target)), []).append(method)
+    for group in groups.values():
+        yield from _translate_group(
+            group, sound, target, backbone, options, on_progress or (lambda name, share: None), samples, gain_db
+        )
+
+
+def _prepare(source: Source) -> tuple[Sound, int, float]:
+    """The source as the networks take it, its length in samples, and the gain that was applied, in dB."""
+    clips = [] if source.stems is None else [clip.resampled(SAMPLE_RATE) for clip in source.stems]
+    if source.mixture is not None:
+        mixture = source.mixture.resampled(SAMPLE_RATE)
+    elif clips:
+        if len(clips[0].wav) != len(clips[1].wav):
+            lengths = " and ".join(f"{clip.duration_s:.2f} s" for clip in clips)
+            raise AudioError(f"the two stems are {lengths} long: expected recordings of one length")
+        mixture = Clip(clips[0].wav + clips[1].wav)
+    else:
+        raise AudioError("nothing to translate: give a mixture or its two stems")
+    require_sound(mixture, "the source")
+    samples = len(mixture.wav)
+    if any(len(clip.wav) != samples for clip in clips):
+        raise AudioError("the stems and the mixture differ in length: expected recordings of one performance")
+    gain_db = LEVEL_DBFS - mixture.rms_dbfs()
+    stacked = torch.from_numpy(np.stack([mixture.wav, *(clip.wav for clip in clips)]))
+    padded = F.pad(stacked * 10 ** (gain_db / 20), (0, -samples % LATENT_SAMPLES))
+    return Sound(source.domain, padded[0], padded[1:] if clips else None), samples, gain_db
+
+
+def _translate_group(
+    group: list[Method],
+    sound: Sound,
+    target: Domain,
+    backbone: Backbone,
+    options: Options,
+    on_progress: Callable[[str, float], None],
+    samples: int,
+    gain_db: float,
+) -> Iterator[Translation]:
+    started = time.monotonic()
+    seconds = {"encode": 0.0, "decode": 0.0}
+    total = len(sound.mixture)
+    # A WaveNet remembers what it has played, so it gets the whole clip; the spectral networks look a bounded way.
+    block = BLOCK_SAMPLES if backbone is Backbone.SPECTRAL else total
+    voices: dict[str, list[Voice]] = {}
+    outputs: dict[str, Tensor] = {}
+    for start in range(0, total, block):
+        end = min(start + block, total)
+        before, after = max(0, start - CONTEXT_SAMPLES), min(total, end + CONTEXT_SAMPLES)
+
+        def progress(share: float, start: int = start, end: int = end) -> None:
+            if options.cancelled():
+                raise Cancelled("the translation was cancelled")
+            done = (start + share * (end - start)) / total
+            options.progress(done)
+            for method in group:
+                on_progress(method.name, done)
+
+        with torch.inference_mode():
+            progress(0.0)
+            clock = time.monotonic()
+            streams: list[Stream] = []
+            for method in group:
+                own = method.streams(sound.piece(before, after), target)
+                voices[method.name] = [stream.voice for stream in own]
+                streams += own
+                progress(0.05)
+            seconds["encode"] += time.monotonic() - clock
+            clock = time.monotonic()
+            played = _decode(group[0].speaker(target), streams, options, progress)
+            seconds["decode"] += time.monotonic() - clock
+        row = 0
+        for method in group:
+            count = len(voices[method.name])
+            out = outputs.setdefault(method.name, torch.zeros(count, total))
+            out[:, start:end] = played[row : row + count, start - before : end - before]
+            row += count
+    seconds["total"] = time.monotonic() - started
+    for method in group:
+        yield _finish(method, sound, target, backbone, voices[method.name], outputs[method.name], samples, gain_db, seconds)
+        on_progress(method.name, 1.0)
+
+
+def _decode(
+    speakers: tuple[Model, ...], streams: list[Stream], options: Options, progress: Callable[[float], None]
+) -> Tensor:
+    """Play all streams, those of one model in one batch: Tensor[streams, T]."""
+    by_model: dict[int, list[int]] = {}
+    for row in range(len(streams)):
+        by_model.setdefault(id(speakers[row % len(speakers)]), []).append(row)
+    played = torch.zeros(len(streams), len(streams[0].cue))
+    models = {id(model): model for model in speakers}
+    for number, (key, rows) in enumerate(by_model.items()):
+        played[rows] = models[key].decode(
+            torch.stack([streams[row].latents for row in rows]),
+            [streams[row].voice for row in rows],
+            cue=torch.stack([streams[row].cue for row in rows]),
+            sampling=Sampling(options.seed, options.temperature),
+            progress=lambda share, number=number: progress(0.05 + 0.95 * (number + share) / len(by_model)),
+        )
+    return played
+
+
+def _finish(
+    method: Method,
+    sound: Sound,
+    target: Domain,
+    backbone: Backbone,
+    voices: list[Voice],
+    played: Tensor,
+    samples: int,
+    gain_db: float,
+    seconds: dict[str, float],
+) -> Translation:
+    """Give the output the level of its source, and keep it within full scale."""
+    played = played[:, :samples] * 10 ** (-gain_db / 20)
+    mix = played.sum(dim=0)
+    peak = max(float(mix.abs().max()), float(played.abs().max()))
+    if peak > 1:
+        played, mix = played / peak, mix / peak
+    if not math.isfinite(peak):
+        raise ArithmeticError(f"{method.name} on {backbone} gave values that are not numbers")
+    stems = {voice: Clip(wav.numpy()) for voice, wav in zip(voices, played, strict=True) if not voice.is_mixture}
+    return Translation(method.name, backbone, sound.domain, target, Clip(mix.numpy()), stems, dict(seconds))

@@ -1,0 +1,79 @@
+"""Training runs by name, in an order in which each finds what it needs."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from musicstar import checkpoint, config
+from musicstar.starnet import Reduced, reduce
+from musicstar.train import Run, TrainConfig
+
+SHIPPED = Path(__file__).parent / "weights"
+EVERYTHING = (
+    "spectral-mixture",
+    "spectral-universal",
+    "separation-cv",
+    "separation-sp",
+    "spectral-embedding",
+    "spectral-stem",
+)
+
+
+def train(
+    names: Sequence[str],
+    *,
+    data: Path,
+    out: Path,
+    budget_minutes: float | None = None,
+    fit: bool = False,
+    resume: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Train configurations one after the other, each into its folder below `out`.
+
+    Parameters
+    ----------
+    names : shipped configurations or paths of TOML files
+    data : folder in the StarNet layout
+    budget_minutes : for all together; what is left is shared evenly by those still to come
+    fit : let each learning-rate schedule end with its share of the budget
+    resume : go on with runs that were stopped, pass over those that are done
+
+    Raises
+    ------
+    ConfigError, CheckpointError
+        A configuration or weights it builds on are missing or wrong.
+    """
+    runs = {Path(name).stem: config.parse(TrainConfig, config.load_table(name), where=name) for name in names}
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    reduced = reduce(data, out / "reduced")
+    deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    for number, (name, settings) in enumerate(runs.items()):
+        library = checkpoint.Library([*(out / other for other in config.names()), SHIPPED])
+        share = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60 / (len(runs) - number)
+
+        def start(settings: TrainConfig, *, resume: bool = resume, name: str = name) -> Run:
+            return Run(name, settings, reduced, out / name, library=library, resume=resume)
+
+        earlier = out / name / "run.json"
+        if resume and earlier.is_file():
+            settings = replace(settings, steps=Run.planned_steps(earlier))
+        elif fit and share is not None:
+            settings = replace(settings, steps=_steps_within(share, start(settings, resume=False)))
+        start(settings).train(budget_minutes=share, progress=progress)
+
+
+def _steps_within(minutes: float, trial: Run) -> int:
+    """How many steps fit into a time, by the speed of a few on a run that is thrown away."""
+    warm, timed = 3, 9
+    trial.rehearse(warm)
+    started = time.monotonic()
+    trial.rehearse(timed)
+    seconds = (time.monotonic() - started) / timed
+    return max(1, int(0.93 * 60 * minutes / seconds))
