@@ -65,7 +65,7 @@ class Domain(StrEnum):
         return Domain.SP if self is Domain.CV else Domain.CV
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """The name a person reads."""
         return "clarinet and vibraphone" if self is Domain.CV else "strings and piano"
 

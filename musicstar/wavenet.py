@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musicstar.audio import SAMPLE_RATE
+
 CLASSES = 256
 
 Kind = Literal["universal", "glu"]
@@ -296,3 +298,25 @@ class WaveNetAutoencoder(nn.Module):
             Encoder(EncoderConfig(**sizes["encoder"])),
             {label: Decoder(DecoderConfig(**sizes["decoder"])) for label in labels},
         )
+
+
+def shift_stretches(wav: Tensor, *, semitones: float, generator: torch.Generator) -> Tensor:
+    """Bend the pitch of a stretch of 0.25 to 0.5 s of each signal by up to `semitones` (Mor et al., section 3.1).
+
+    The stretch is read too fast and then as much too slow, or the other way about, so that it keeps its length and
+    joins its surroundings without a jump.
+
+    Parameters
+    ----------
+    wav : Tensor[B, T] at 16 kHz; signals shorter than 0.25 s are bent whole
+    """
+    batch, total = wav.shape
+    draw = torch.rand((3, batch, 1), generator=generator, device=wav.device)
+    length = ((0.25 + 0.25 * draw[0]) * SAMPLE_RATE).clamp(max=total)
+    start = draw[1] * (total - length)
+    rate = torch.exp2(semitones * (2 * draw[2] - 1) / 12) - 1
+    times = torch.arange(total, device=wav.device)
+    inside = ((times - start) / length).clamp(0, 1)
+    read_at = (times + rate * length * torch.minimum(inside, 1 - inside)).clamp(0, total - 1.001)
+    before = read_at.long()
+    return torch.lerp(wav.gather(1, before), wav.gather(1, before + 1), read_at - before)

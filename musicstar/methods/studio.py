@@ -129,7 +129,7 @@ def translate_all(
     """
     options = options or Options()
     if target is source.domain:
-        raise ValueError(f"source and target are both {target.title}: a translation goes to the other domain")
+        raise ValueError(f"source and target are both {target.label}: a translation goes to the other domain")
     unknown = set(names) - set(METHODS)
     if unknown:
         raise ValueError(f"unknown method {', '.join(sorted(unknown))}: expected one of {', '.join(METHODS)}")
