@@ -206,7 +206,7 @@ class SpectralModel(Model):
     ) -> Tensor:
         progress(0.0)
         log_magnitudes, hidden = self.decoder(latents, torch.tensor(voices, device=latents.device))
-        wav = spectral.istft(log_magnitudes.exp() * self.decoder.phasors(hidden, spectral.stft(cue)))
+        wav = spectral.istft(spectral.magnitude(log_magnitudes) * self.decoder.phasors(hidden, spectral.stft(cue)))
         progress(1.0)
         return wav
 
@@ -222,7 +222,7 @@ class SpectralModel(Model):
             # A third of the batch teaches phase as well as all of it, and costs a third.
             some = slice(0, -(-len(heard) // 3))
             phasors = self.decoder.phasors(hidden[some], spectral.stft(heard[some]))
-            wav = spectral.istft(predicted[some].exp() * phasors)
+            wav = spectral.istft(spectral.magnitude(predicted[some]) * phasors)
             terms["waveform"] = spectral.waveform_loss(wav, gold[some])
             total = total + step.config.waveform * terms["waveform"]
         return Losses(total, terms)

@@ -17,8 +17,8 @@ class ConfigError(ValueError):
 
 
 def names() -> list[str]:
-    """The shipped configurations that can be trained, sorted; a name without a dash is only a base of others."""
-    return sorted(path.stem for path in CONFIGS.glob("*.toml") if "-" in path.stem)
+    """The shipped configurations that can be trained, sorted; those without a recipe are only bases of others."""
+    return sorted(path.stem for path in CONFIGS.glob("*.toml") if "recipe" in load_table(path) and "-" in path.stem)
 
 
 def load_table(path: str | Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class SpectralConfig:
 def stft(wav: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tensor:
     """Centred Hann spectra, one frame per whole hop: Tensor[B, T] -> complex Tensor[B, n_fft / 2 + 1, T / hop]."""
     window = torch.hann_window(n_fft, device=wav.device)
-    spectrum = torch.stft(wav, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
+    spectrum: Tensor = torch.stft(wav, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
     return spectrum[..., : wav.shape[-1] // hop]
 
 
@@ -86,8 +86,8 @@ class Block(nn.Module):
         width = config.width
         self.depthwise = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.gain = nn.Embedding.from_pretrained(torch.ones(len(Voice), width), freeze=False)
-        self.bias = nn.Embedding.from_pretrained(torch.zeros(len(Voice), width), freeze=False)
+        self.gain = nn.Embedding(len(Voice), width, _weight=torch.ones(len(Voice), width))
+        self.bias = nn.Embedding(len(Voice), width, _weight=torch.zeros(len(Voice), width))
         self.expand = nn.Linear(width, config.hidden)
         self.contract = nn.Linear(config.hidden, width)
         self.scale = nn.Parameter(torch.full((width,), scale))
@@ -96,7 +96,8 @@ class Block(nn.Module):
         """Tensor[B, F, width], int64 Tensor[B] -> Tensor[B, F, width]."""
         y = self.depthwise(x.transpose(1, 2)).transpose(1, 2)
         y = self.norm(y) * self.gain(voices)[:, None] + self.bias(voices)[:, None]
-        return x + self.scale * self.contract(F.gelu(self.expand(y), approximate="tanh"))
+        y = F.gelu(self.expand(y), approximate="tanh")
+        return torch.addcmul(x, self.scale, self.contract(y))
 
 
 class Encoder(nn.Module):
@@ -118,6 +119,8 @@ class Encoder(nn.Module):
             if config.normalise_latents
             else nn.Identity()
         )
+        self.centre: Tensor
+        self.spread: Tensor
         self.register_buffer("centre", torch.zeros(config.latent_channels))
         self.register_buffer("spread", torch.ones(config.latent_channels))
         nn.init.normal_(self.voice.weight, std=0.3)
@@ -132,7 +135,8 @@ class Encoder(nn.Module):
         for block in self.coarse:
             x = block(x, voices)
         latents = self.last(self.last_norm(x)).float().transpose(1, 2)
-        return self.normalise(latents) * self.spread[:, None] + self.centre[:, None]
+        normalised: Tensor = self.normalise(latents)
+        return normalised * self.spread[:, None] + self.centre[:, None]
 
 
 class Decoder(nn.Module):
@@ -203,6 +207,11 @@ class Decoder(nn.Module):
         return mixed / (mixed.abs() + 1e-4)
 
 
+def magnitude(logarithm: Tensor) -> Tensor:
+    """Magnitudes of the log-magnitudes a decoder gives, the 0.01 that `log_magnitude` adds taken off again."""
+    return (logarithm.exp() - FLOOR).clamp(min=0)
+
+
 def candidate_phasors(spectrum: Tensor) -> Tensor:
     """Phases a harmonic of a sound may follow: its own bin's, twice the half's, three times the third's.
 
@@ -256,7 +265,7 @@ def distort(
     knots = 7
     curve = equaliser_db / 8.686 * uniform(batch, 1, knots)
     parts = []
-    for part in spectra.split((BINS, SHORT_BINS), dim=1):
+    for part in torch.split(spectra, (BINS, SHORT_BINS), dim=1):
         bins = part.shape[1]
         wanted = (torch.arange(bins, device=device)[:, None] * ratios).clamp(max=bins - 1.001)
         lower = wanted.long()
@@ -294,7 +303,7 @@ def magnitude_losses(predicted: Tensor, gold: Tensor) -> dict[str, Tensor]:
     return {
         "log": ((predicted - log_gold).abs() * weights).mean(),
         "power": ((0.4 * predicted).exp() - (0.4 * log_gold).exp()).abs().mean(),
-        "mel": (torch.log(mel @ predicted.exp() + FLOOR) - torch.log(mel @ gold + FLOOR)).abs().mean(),
+        "mel": (torch.log(mel @ predicted.exp()) - torch.log(mel @ (gold + FLOOR))).abs().mean(),
     }
 
 

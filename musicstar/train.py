@@ -77,6 +77,7 @@ class TrainConfig:
     network : sizes, as the backbone's own configuration class knows them
     freeze : submodules that are not trained, such as "encoder"
     begin_with : another configuration whose trained weights are the start; empty for random weights
+    separate_voices : whether each voice gets a run and a model of its own
     """
 
     backbone: str
@@ -94,6 +95,7 @@ class TrainConfig:
     save_minutes: float = 3.0
     freeze: tuple[str, ...] = ()
     begin_with: str = ""
+    separate_voices: bool = False
 
 
 class TrainingParts:
@@ -226,7 +228,7 @@ class Run:
         with self._autocast():
             losses: Losses = self.objective(batch, step)
         self.optimizers[0].zero_grad(set_to_none=True)
-        losses.total.backward()
+        torch.autograd.backward(losses.total)
         trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, settings.optimizer.clip_norm)
         if not torch.isfinite(norm):

@@ -17,10 +17,16 @@ SHIPPED = Path(__file__).parent / "weights"
 EVERYTHING = (
     "spectral-mixture",
     "spectral-universal",
+    "spectral-decoders",
     "separation-cv",
     "separation-sp",
     "spectral-embedding",
     "spectral-stem",
+    "wavenet-small-mixture",
+    "wavenet-small-stem",
+    "wavenet-small-universal",
+    "wavenet-small-decoders",
+    "wavenet-small-embedding",
 )
 
 
@@ -49,13 +55,13 @@ def train(
     ConfigError, CheckpointError
         A configuration or weights it builds on are missing or wrong.
     """
-    runs = {Path(name).stem: config.parse(TrainConfig, config.load_table(name), where=name) for name in names}
+    runs = {name: settings for given in names for name, settings in _runs(given).items()}
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     reduced = reduce(data, out / "reduced")
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     for number, (name, settings) in enumerate(runs.items()):
-        library = checkpoint.Library([*(out / other for other in config.names()), SHIPPED])
+        library = checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
         share = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60 / (len(runs) - number)
 
         def start(settings: TrainConfig, *, resume: bool = resume, name: str = name) -> Run:
@@ -67,6 +73,15 @@ def train(
         elif fit and share is not None:
             settings = replace(settings, steps=_steps_within(share, start(settings, resume=False)))
         start(settings).train(budget_minutes=share, progress=progress)
+
+
+def _runs(name: str) -> dict[str, TrainConfig]:
+    """The runs a configuration stands for, by name: one, or one for each voice."""
+    settings = config.parse(TrainConfig, config.load_table(name), where=name)
+    stem = Path(name).stem
+    if not settings.separate_voices:
+        return {stem: settings}
+    return {f"{stem}-{voice}": replace(settings, voices=(voice,)) for voice in settings.voices}
 
 
 def _steps_within(minutes: float, trial: Run) -> int:

@@ -63,7 +63,7 @@ class StoredParts:
 def why_not_offered(backbone: Backbone, *, shelf: checkpoint.Library | None = None) -> dict[str, str]:
     """The methods that cannot be offered on a backbone, each with the reason and what to do about it."""
     cards = (shelf or library()).cards().values()
-    reasons = {}
+    reasons: dict[str, str] = {}
     for name, info in METHODS.items():
         for recipe in info.recipes:
             family = "demucs" if recipe == "separation" else backbone.value

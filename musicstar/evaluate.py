@@ -1,0 +1,117 @@
+"""How well the methods do: content similarity to the gold standard, beside the untranslated input's, and speed."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from musicstar import audio, multipitch
+from musicstar.audio import SAMPLE_RATE, Clip
+from musicstar.domains import Domain
+from musicstar.methods import studio
+from musicstar.methods.base import Source
+from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.starnet import Reduced
+
+UNTRANSLATED = "untranslated"
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One piece in both domains, each the other's gold standard."""
+
+    name: str
+    source: Source
+    gold: Clip
+
+
+@dataclass(frozen=True)
+class Score:
+    """One output against its gold standard.
+
+    Attributes
+    ----------
+    similarity : content similarity, silent frames counted 1; higher is better
+    speed : seconds of audio per second of work; 0 for the untranslated input
+    """
+
+    piece: str
+    target: str
+    system: str
+    backbone: str
+    similarity: float
+    speed: float
+
+
+def excerpt_pairs(folder: Path) -> Iterator[Pair]:
+    """Both directions of each piece of which a folder has the two mixtures, NNN.0.wav and NNN.3.wav."""
+    found = sorted(folder.glob("*.0.wav"))
+    if not found:
+        raise ValueError(f"{folder}: no NNN.0.wav; expected mixtures in the StarNet layout")
+    for path in found:
+        number = path.name.removesuffix(".0.wav")
+        clips = {domain: audio.read(folder / f"{number}.{domain.mixture.value}.wav") for domain in Domain}
+        for target in Domain:
+            yield Pair(number, Source(target.other, clips[target.other]), clips[target])
+
+
+def held_out_pairs(data: Reduced, *, seconds: float = 10.0) -> Iterator[Pair]:
+    """Both directions of the first seconds of each test piece, heard in its first other take, with stems."""
+    samples = int(seconds * SAMPLE_RATE)
+    for name in data.split().test:
+        heard, gold = (data.piece(name, take=take)[:, :samples].numpy() for take in (min(1, data.takes - 1), 0))
+        for target in Domain:
+            mixture, stems = target.other.mixture, target.other.stems
+            source = Source(target.other, Clip(heard[mixture]), (Clip(heard[stems[0]]), Clip(heard[stems[1]])))
+            yield Pair(name, source, Clip(gold[target.mixture]))
+
+
+def score(pairs: Iterator[Pair], methods: Sequence[str], *, backbone: Backbone) -> Iterator[Score]:
+    """Translate every pair by every method it has the inputs for, and compare with the gold standard."""
+    for pair in pairs:
+        gold = multipitch.pitches(pair.gold)
+        target, source = pair.source.domain.other, pair.source
+        assert source.mixture is not None
+        untouched = multipitch.compare(multipitch.pitches(source.mixture), gold).silent_one
+        yield Score(pair.name, target.value, UNTRANSLATED, "", untouched, 0.0)
+        for name in methods:
+            if METHODS[name].needs_stems and source.stems is None:
+                continue
+            # One at a time, so that each method's time is its own.
+            for made in studio.translate_all([name], source, target, backbone=backbone):
+                similarity = multipitch.compare(multipitch.pitches(made.mix), gold).silent_one
+                speed = made.mix.duration_s / made.seconds["total"]
+                yield Score(pair.name, target.value, name, backbone.value, similarity, speed)
+
+
+def table(scores: Sequence[Score]) -> str:
+    """Mean content similarity per direction and pooled, with a 95 % bootstrap interval over pieces, as markdown."""
+    lines = [
+        "| system | to CV | to SP | pooled (95 % over pieces) | times real time |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for system in dict.fromkeys(score.system for score in scores):
+        own = [score for score in scores if score.system == system]
+        to = [np.mean([score.similarity for score in own if score.target == domain]) for domain in Domain]
+        low, high = _interval(own)
+        speed = float(np.median([score.speed for score in own]))
+        lines.append(
+            f"| {system} | {to[0]:.3f} | {to[1]:.3f} | {np.mean([score.similarity for score in own]):.3f} "
+            f"({low:.3f} to {high:.3f}) | {f'{speed:.0f}' if speed else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def as_json(scores: Sequence[Score]) -> str:
+    """One JSON object per line."""
+    return "\n".join(json.dumps(asdict(score)) for score in scores)
+
+
+def _interval(scores: Sequence[Score]) -> tuple[float, float]:
+    pieces = sorted({score.piece for score in scores})
+    means = np.array([np.mean([score.similarity for score in scores if score.piece == piece]) for piece in pieces])
+    draws = np.random.default_rng(0).integers(0, len(pieces), (2000, len(pieces)))
+    low, high = np.quantile(means[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
