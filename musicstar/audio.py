@@ -65,7 +65,7 @@ class Clip:
         from torchaudio.functional import resample
 
         # The filter bank grows with the terms of the ratio: gigabytes for two rates without a common factor,
-        # such as 44,101 and 16,000 Hz. Terms up to 1,000 are exact for the usual rates, within a cent for any.
+        # such as 44,101 and 16,000 Hz. Terms up to 1,000 are exact for usual rates and within a cent for any.
         slower, faster = sorted((self.sample_rate, sample_rate))
         ratio = Fraction(slower, faster).limit_denominator(1000)
         before, after = ratio.numerator, ratio.denominator
