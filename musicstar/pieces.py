@@ -246,7 +246,15 @@ class _Composer:
         if self.division == 3:
             values = {0.5: 1.6 * busy, 1.0: 0.9, 1.5: 1.2, 0.75: 0.15, 3.0: max(0.05, 0.8 * (1 - busy))}
         else:
-            values = {0.25: 0.9 * busy**2, 0.5: 1.7 * busy, 0.75: 0.2, 1.0: 1.3, 1.5: 0.5, 2.0: max(0.05, 1 - busy), 3.0: 0.2}
+            values = {
+                0.25: 0.9 * busy**2,
+                0.5: 1.7 * busy,
+                0.75: 0.2,
+                1.0: 1.3,
+                1.5: 0.5,
+                2.0: max(0.05, 1 - busy),
+                3.0: 0.2,
+            }
         lengths: list[float] = []
         left = length
         while left > 1e-6:
@@ -255,7 +263,9 @@ class _Composer:
             left -= lengths[-1]
         return lengths
 
-    def melody_bar(self, start: float, chord: Sequence[int], rhythm: Sequence[float], rest_chance: float) -> None:
+    def melody_bar(
+        self, start: float, chord: Sequence[int], rhythm: Sequence[float], rest_chance: float
+    ) -> None:
         """A bar of melody: chord notes on the beats, steps between them."""
         onset = 0.0
         scale = {(self.tonic + s) % 12 for s in self.scale} | set(chord)
@@ -429,7 +439,9 @@ def write_midi(path: str | Path, score: Score) -> Path:
     mido = _mido()
     path = Path(path)
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
-    for channel, (name, notes) in enumerate((("melody", score.melody), ("accompaniment", score.accompaniment))):
+    for channel, (name, notes) in enumerate(
+        (("melody", score.melody), ("accompaniment", score.accompaniment))
+    ):
         track = file.add_track(name)
         if channel == 0:
             track.append(mido.MetaMessage("set_tempo", tempo=score.beat_us, time=0))
@@ -501,7 +513,9 @@ def read_midi(path: str | Path) -> Score:
         melody = parts[highest] if highest is not None else []
         rest = [n for part, notes in parts.items() if part != highest for n in notes]
     score = Score(
-        released(fit(monophonic(melody), MELODY_KEYS)), released(fit(released(rest), ACCOMPANIMENT_KEYS)), beat_us
+        released(fit(monophonic(melody), MELODY_KEYS)),
+        released(fit(released(rest), ACCOMPANIMENT_KEYS)),
+        beat_us,
     )
     return _require_both(score, path)
 
@@ -510,7 +524,9 @@ def _require_both(score: Score, path: Path) -> Score:
     """Refuse a score with an empty part."""
     if not score.melody or not score.accompaniment:
         missing = "melody" if not score.melody else "accompaniment"
-        raise PieceError(f"{path.name}: no notes for the {missing}; expected two parts, a melody and an accompaniment")
+        raise PieceError(
+            f"{path.name}: no notes for the {missing}; expected two parts, a melody and an accompaniment"
+        )
     return score
 
 

@@ -44,9 +44,20 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 FLUIDR3 = "FluidR3_GM.sf2"
-FONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "/opt/homebrew/share/soundfonts")
-FONT_NAMES = (FLUIDR3, "TimGM6mb.sf2", "MuseScore_General_Full.sf3", "MuseScore_General.sf3", "FluidR3Mono_GM.sf3",
-              "sf_GMbank.sf2")
+FONT_FOLDERS = (
+    "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
+    "/usr/share/soundfonts",
+    "/opt/homebrew/share/soundfonts",
+)
+FONT_NAMES = (
+    FLUIDR3,
+    "TimGM6mb.sf2",
+    "MuseScore_General_Full.sf3",
+    "MuseScore_General.sf3",
+    "FluidR3Mono_GM.sf3",
+    "sf_GMbank.sf2",
+)
 PROGRAMS = {
     Voice.CLARINET: (71,),
     Voice.VIBRAPHONE: (11,),
@@ -164,15 +175,30 @@ def _library() -> Any:
         ) from error
     pointer, number = ctypes.c_void_p, ctypes.c_int
     fluidsynth.set_log_function = fluidsynth.cfunc(
-        "fluid_set_log_function", pointer, ("level", number, 1), ("function", pointer, 1), ("data", pointer, 1)
+        "fluid_set_log_function",
+        pointer,
+        ("level", number, 1),
+        ("function", pointer, 1),
+        ("data", pointer, 1),
     )
     # Presets that share zones make FluidSynth print a warning per load.
     fluidsynth.set_log_function(2, None, None)
     fluidsynth.write_float = fluidsynth.cfunc(
         "fluid_synth_write_float",
         number,
-        *((name, pointer if name in ("synth", "left", "right") else number, 1)
-          for name in ("synth", "frames", "left", "left_from", "left_step", "right", "right_from", "right_step")),
+        *(
+            (name, pointer if name in ("synth", "left", "right") else number, 1)
+            for name in (
+                "synth",
+                "frames",
+                "left",
+                "left_from",
+                "left_step",
+                "right",
+                "right_from",
+                "right_step",
+            )
+        ),
     )
     fluidsynth.set_generator = fluidsynth.cfunc(
         "fluid_synth_set_gen",
@@ -228,7 +254,9 @@ def _new_synth(patch: Patch, rate: int) -> Any:
     font = synth.sfload(patch.font)
     if font < 0 or synth.program_select(0, font, 0, patch.program) < 0:
         synth.delete()
-        problem = "cannot be read as a soundfont" if font < 0 else f"holds no program {patch.program} in bank 0"
+        problem = (
+            "cannot be read as a soundfont" if font < 0 else f"holds no program {patch.program} in bank 0"
+        )
         raise SynthesisError(f"{patch.font}: {problem}")
     for generator, value in (
         (_GEN_VOLUME_ATTACK, patch.attack),
@@ -298,7 +326,9 @@ def fundamental_hz(wav: np.ndarray, rate: int) -> float:
     longest = min(window, rate // 40)
     wav = wav.astype(np.float64) - wav.mean()
     size = 1 << (len(wav) + window - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(wav[:window], size).conj() * np.fft.rfft(wav, size), size)[: longest + 1]
+    product = np.fft.irfft(np.fft.rfft(wav[:window], size).conj() * np.fft.rfft(wav, size), size)[
+        : longest + 1
+    ]
     power = np.concatenate(([0.0], np.cumsum(wav**2)))
     energy = power[window : window + longest + 1] - power[: longest + 1]
     difference = (energy[0] + energy - 2 * product)[1:]
@@ -507,14 +537,17 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
     size = _transform_size(frames + round(_TAIL_S * sample_rate))
     frequencies_hz = np.fft.rfftfreq(size, 1 / sample_rate)
     rooms = {
-        domain: _room_response(room, size, sample_rate) for domain, room in zip(Domain, recipe.rooms, strict=True)
+        domain: _room_response(room, size, sample_rate)
+        for domain, room in zip(Domain, recipe.rooms, strict=True)
     }
     voices = np.zeros((len(Voice), frames), np.int16)
     for voice, sound in zip(STEMS, recipe.sounds, strict=True):
         notes = score.melody if voice in MELODIES else score.accompaniment
         dry = play(notes, sound.patch, duration_s=duration_s, rate=_OVERSAMPLING * sample_rate)
         spectrum = np.fft.rfft(dry, _OVERSAMPLING * size)[: size // 2 + 1] / _OVERSAMPLING
-        wav = np.fft.irfft(spectrum * _mixing_desk(sound, frequencies_hz) * rooms[voice.domain], size)[:frames]
+        wav = np.fft.irfft(spectrum * _mixing_desk(sound, frequencies_hz) * rooms[voice.domain], size)[
+            :frames
+        ]
         pcm = np.rint(wav * _FULL_SCALE)
         if np.abs(pcm).max(initial=0) > _FULL_SCALE // 2:
             raise SynthesisError(
@@ -605,7 +638,9 @@ class Job:
 
 def _score_of(job: Job) -> Score:
     """The notes of a job: those kept beside the audio where they are this piece's, else read or composed, and kept."""
-    score = read_midi(job.notes) if isinstance(job.notes, Path) else compose(job.notes, duration_s=job.duration_s)
+    score = (
+        read_midi(job.notes) if isinstance(job.notes, Path) else compose(job.notes, duration_s=job.duration_s)
+    )
     return score.within(min(job.duration_s, score.duration_s + 2 * RELEASE_S))
 
 
