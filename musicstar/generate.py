@@ -2,8 +2,8 @@
 
 What a decoder computes for one sample depends on its layers' inputs `dilation` samples ago. They are kept in
 rings, so that a sample costs one column of the teacher-forced pass. Products are few and large: the rings'
-share of all layers is known before a sample begins and is one batched product, the latents' share changes once
-per latent frame, and a single product sums all skips.
+share of all layers is known before a sample begins and is one batched product, the latents' share changes
+once per latent frame, and a single product sums all skips.
 """
 
 import math
@@ -57,9 +57,9 @@ class Chunking:
 class Engine:
     """A decoder unrolled in time for `batch` clips.
 
-    Three foldings save work without changing the result. A gate is sigmoid(g) = (tanh(g / 2) + 1) / 2, so one
-    tanh serves gate and signal; the halves go into the weights before and after. The residual biases summed up
-    to a layer, its `drift`, leave the stream for that layer's bias. The first convolution is a table of codes.
+    Three foldings save work without changing the result. A gate is sigmoid(g) = (tanh(g / 2) + 1) / 2: one
+    tanh serves gate and signal, the halves go into the weights around. The residual biases summed up to a
+    layer, its `drift`, leave the stream for that layer's bias. The first convolution is a table of codes.
     """
 
     @torch.inference_mode()

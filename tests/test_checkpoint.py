@@ -136,9 +136,8 @@ class AuthorsEncoderLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.relu(self.dilated_conv(x))
-        if self.style == "relu":
-            return x + self.conv_1x1(hidden)
-        return x + F.glu((self.extra if self.style == "legacy" else self.conv_1x1)(hidden), 1)
+        update: Tensor = (self.extra if self.style == "legacy" else self.conv_1x1)(hidden)
+        return x + (update if self.style == "relu" else F.glu(update, 1))
 
 
 class AuthorsEncoder(nn.Module):
