@@ -1,5 +1,6 @@
 """The project as a whole: what is packaged, tracked, pinned and promised."""
 
+import os
 import re
 import socket
 import subprocess
@@ -85,8 +86,18 @@ def test_all_dependencies_are_pinned_once_and_alike() -> None:
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # A make that runs these tests hands its own options down.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
     return subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        ["make", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
 
 
