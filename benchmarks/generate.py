@@ -1,11 +1,12 @@
 """How fast the WaveNet decoder is sampled, against a plain generator and against the machine's own limit.
 
 Run as `python -m benchmarks.generate` from the root of the repository; `--quick` stays below 50 s, `--json`
-prints one JSON object. Weights are random: the time does not depend on them. The plain generator keeps one queue
-per layer and does, sample by sample, what the network's description says, as a reader of the paper would write
-it. The machine's limit is the rate of a large float32 matrix product on the same threads; products with the
-latents are not counted as work, since they are done once per 50 ms. One thread is the default: products of one
-clip are too small to share, and a second thread that waits for a busy core makes them many times slower.
+prints one JSON object. Weights are random: the time does not depend on them. The plain generator keeps a
+queue for each layer and does, sample by sample, what the network's description says, as a reader of the
+paper would. The machine's limit is the rate of a large float32 matrix product on the same threads; products
+with the latents are not counted as work, since they are done once per 50 ms. One thread is the default:
+products of one clip are too small to share, and a second thread that waits for a busy core makes them many
+times slower.
 """
 
 import argparse
