@@ -303,7 +303,7 @@ class WaveNetAutoencoder(nn.Module):
 def shift_stretches(wav: Tensor, *, semitones: float, generator: torch.Generator) -> Tensor:
     """Bend the pitch of a stretch of 0.25 to 0.5 s of each signal (Mor et al., section 3.1).
 
-    The stretch is read too fast by up to `semitones` and then as much too slow, or the other way about, so that
+    The stretch is read too fast by up to `semitones`, then as much too slow, or the other way about, so that
     it keeps its length and joins its surroundings without a jump.
 
     Parameters
