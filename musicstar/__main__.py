@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from musicstar import audio
@@ -27,54 +27,60 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _translate(arguments: argparse.Namespace) -> int:
-    from musicstar.methods import studio
-    from musicstar.methods.base import NotOffered, Options, Source
-
-    target = Domain(arguments.to)
-    backbone = Backbone(arguments.backbone)
-    names = list(METHODS) if arguments.method == "all" else [arguments.method]
-    stems = None if arguments.stems is None else tuple(audio.read(path) for path in arguments.stems)
+    stems = None
+    if arguments.stems is not None:
+        melody, accompaniment = arguments.stems
+        stems = audio.read(melody), audio.read(accompaniment)
     inputs = list(_audio_files(arguments.inputs))
-    if stems is not None and len(inputs) > 1:
-        raise ValueError(f"--stems go with one input or none, and there are {len(inputs)}")
-    if not inputs and stems is None:
+    if stems is None and not inputs:
         raise ValueError(f"no audio files among the inputs; expected {', '.join(audio.SUFFIXES)}")
+    if stems is not None and len(inputs) > 1:
+        raise ValueError(f"--stems are those of one recording, and {len(inputs)} inputs are given")
     failures = 0
     for path in inputs or [None]:
-        name = (path or Path(arguments.stems[0])).stem
-        try:
-            source = Source(target.other, None if path is None else audio.read(path), stems)
-            wanted = names
-            if arguments.method == "all" and stems is None:
-                # All that a mixture alone can go through.
-                wanted = [name for name in names if not METHODS[name].needs_stems]
-                print(f"musicstar: {name}: single-instrument left out, it needs --stems", file=sys.stderr)
-            reasons = studio.why_not_offered(backbone)
-            for refused in [method for method in wanted if method in reasons]:
-                failures += 1
-                print(f"musicstar: {name}: {refused}: {reasons[refused]}", file=sys.stderr)
-            offered = [method for method in wanted if method not in reasons]
-            options = Options(seed=arguments.seed, temperature=arguments.temperature)
-            for translation in studio.translate_all(offered, source, target, backbone=backbone, options=options):
-                out = Path(arguments.out) / f"{name}.{translation.method}.wav"
-                audio.write(out, translation.mix)
-                for voice, stem in translation.stems.items() if arguments.write_stems else ():
-                    audio.write(out.with_name(f"{name}.{translation.method}.{voice.label}.wav"), stem)
-                record = {
-                    "input": None if path is None else str(path),
-                    "method": translation.method,
-                    "backbone": backbone.value,
-                    "source": translation.source.value,
-                    "target": translation.target.value,
-                    "audio_s": round(translation.mix.duration_s, 3),
-                    "spent_s": round(translation.seconds["total"], 3),
-                    "path": str(out),
-                }
-                print(json.dumps(record) if arguments.json else f"{out}  ({record['spent_s']} s)", flush=True)
-        except (ValueError, OSError, ArithmeticError) as error:
+        name = Path(arguments.stems[0]).stem if path is None else path.stem
+        for line in _translate_one(arguments, path, stems, name):
             failures += 1
-            print(f"musicstar: {name}: {error}", file=sys.stderr)
+            print(f"musicstar: {name}: {line}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _translate_one(
+    arguments: argparse.Namespace, path: Path | None, stems: tuple[audio.Clip, audio.Clip] | None, name: str
+) -> Iterator[str]:
+    """Write one input's translations, yielding what went wrong."""
+    from musicstar.methods import studio
+    from musicstar.methods.base import Options, Source
+
+    target, backbone = Domain(arguments.to), Backbone(arguments.backbone)
+    wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
+    if arguments.method == "all" and stems is None:
+        wanted = [method for method in wanted if not METHODS[method].needs_stems]
+    refused = studio.why_not_offered(backbone)
+    for method in set(wanted) & set(refused):
+        yield f"{method}: {refused[method]}"
+    options = Options(seed=arguments.seed, temperature=arguments.temperature)
+    try:
+        source = Source(target.other, None if path is None else audio.read(path), stems)
+        offered = [method for method in wanted if method not in refused]
+        for made in studio.translate_all(offered, source, target, backbone=backbone, options=options):
+            out = Path(arguments.out) / f"{name}.{made.method}.wav"
+            audio.write(out, made.mix)
+            for voice, stem in made.stems.items() if arguments.write_stems else ():
+                audio.write(out.with_name(f"{name}.{made.method}.{voice.label}.wav"), stem)
+            record = {
+                "input": None if path is None else str(path),
+                "method": made.method,
+                "backbone": made.backbone.value,
+                "source": made.source.value,
+                "target": made.target.value,
+                "audio_s": round(made.mix.duration_s, 3),
+                "spent_s": round(made.seconds["total"], 3),
+                "path": str(out),
+            }
+            print(json.dumps(record) if arguments.json else f"{out}  ({record['spent_s']} s)", flush=True)
+    except (ValueError, OSError, ArithmeticError) as error:
+        yield str(error)
 
 
 def _audio_files(inputs: Iterable[str]) -> Iterable[Path]:
@@ -96,12 +102,31 @@ def _render(arguments: argparse.Namespace) -> int:
         takes=arguments.takes,
         seed=arguments.seed,
         sample_rate=arguments.sample_rate,
-        midi=[Path(path) for path in arguments.midi],
-        fonts=[Path(path) for path in arguments.font],
+        midi=arguments.midi,
+        fonts=arguments.font or None,
         jobs=arguments.jobs,
-        progress=lambda line: print(line, flush=True),
+        progress=_show_progress,
     )
     print(f"rendered in {time.monotonic() - started:.0f} s into {arguments.out}")
+    return 0
+
+
+def _show_progress(done: int, total: int) -> None:
+    print(f"\r{done} of {total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from musicstar import evaluate
+    from musicstar.starnet import reduce
+
+    folder = Path(arguments.data)
+    if arguments.held_out:
+        pairs = evaluate.held_out_pairs(reduce(folder, Path(arguments.held_out)), seconds=arguments.seconds)
+    else:
+        pairs = evaluate.excerpt_pairs(folder)
+    methods = list(METHODS) if arguments.method == "all" else [arguments.method]
+    scores = list(evaluate.score(pairs, methods, backbone=Backbone(arguments.backbone)))
+    print(evaluate.as_json(scores) if arguments.json else evaluate.table(scores))
     return 0
 
 
@@ -161,6 +186,17 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     render.add_argument("--out", required=True)
     render.set_defaults(command=_render)
+
+    evaluate = commands.add_parser("evaluate", help="measure the methods against gold standards")
+    evaluate.add_argument("--data", required=True, help="folder with NNN.0.wav and NNN.3.wav, or a whole set")
+    evaluate.add_argument(
+        "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
+    )
+    evaluate.add_argument("--seconds", type=float, default=10.0, help="of each held-out piece")
+    evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
+    evaluate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
+    evaluate.add_argument("--json", action="store_true", help="a JSON line per output")
+    evaluate.set_defaults(command=_evaluate)
 
     train = commands.add_parser("train", help="train networks")
     train.add_argument("names", nargs="*", metavar="NAME", help="shipped configurations, or TOML files")

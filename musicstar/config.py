@@ -22,7 +22,9 @@ def names() -> list[str]:
 
 
 def load_table(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file, or a shipped configuration by name, with the files it `extends` below it.
+    """Read a TOML file, or a shipped configuration by name, over those it `extends`.
+
+    What is extended is looked for among the shipped ones first, then beside the file.
 
     Raises
     ------
@@ -41,7 +43,8 @@ def load_table(path: str | Path) -> dict[str, Any]:
     bases = table.pop("extends", [])
     merged: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        merged = _merge(merged, load_table(path.parent / f"{base}.toml"))
+        shipped = CONFIGS / f"{base}.toml"
+        merged = _merge(merged, load_table(shipped if shipped.is_file() else path.parent / f"{base}.toml"))
     return _merge(merged, table)
 
 

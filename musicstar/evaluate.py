@@ -58,10 +58,11 @@ def excerpt_pairs(folder: Path) -> Iterator[Pair]:
 
 
 def held_out_pairs(data: Reduced, *, seconds: float = 10.0) -> Iterator[Pair]:
-    """Both directions of the first seconds of each test piece, heard in its first other take, with stems."""
+    """Both directions of the first seconds of each test piece, heard in a take that is not the target's, with stems."""
     samples = int(seconds * SAMPLE_RATE)
+    takes = {piece.name: piece.takes for piece in data.pieces}
     for name in data.split().test:
-        heard, gold = (data.piece(name, take=take)[:, :samples].numpy() for take in (min(1, data.takes - 1), 0))
+        heard, gold = (data.piece(name, take=take)[:, :samples].numpy() for take in (min(1, takes[name] - 1), 0))
         for target in Domain:
             mixture, stems = target.other.mixture, target.other.stems
             source = Source(target.other, Clip(heard[mixture]), (Clip(heard[stems[0]]), Clip(heard[stems[1]])))

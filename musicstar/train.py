@@ -302,6 +302,10 @@ class Run:
                 state.setdefault(int(index), {})[entry] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         self.step, self.seconds = int(pointer["step"]), float(pointer["seconds"])
+        # What was logged after the state was saved will be done, and logged, again.
+        log = self.out / "metrics.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= self.step), encoding="utf-8")
 
     def export(self) -> None:
         """Write the weights as a checkpoint that translation can use."""
@@ -318,7 +322,7 @@ class Run:
             "configuration": self.name,
             "steps": self.step,
             "seconds": round(self.seconds),
-            "data": self.data.description,
+            "data": _described(self.data),
             "parameters": sum(parameter.numel() for parameter in self.net.parameters()),
             **{term: round(value, 4) for term, value in self.validate().items()},
         }
@@ -400,6 +404,11 @@ class Run:
             "commit": commit.stdout.strip() or None,
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
             "device": str(self.device),
-            "data": self.data.description,
+            "data": _described(self.data),
         }
         (self.out / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _described(data: Reduced) -> str:
+    takes = max(piece.takes for piece in data.pieces)
+    return f"{len(data.pieces)} pieces, {data.duration_s / 60:.0f} minutes, {takes} takes"

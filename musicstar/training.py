@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from musicstar import checkpoint, config
-from musicstar.starnet import Reduced, reduce
+from musicstar.starnet import load, reduce
 from musicstar.train import Run, TrainConfig
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -45,7 +45,7 @@ def train(
     Parameters
     ----------
     names : shipped configurations or paths of TOML files
-    data : folder in the StarNet layout
+    data : folder in the StarNet layout, or one that `starnet.reduce` filled
     budget_minutes : for all together; what is left is shared evenly by those still to come
     fit : let each learning-rate schedule end with its share of the budget
     resume : go on with runs that were stopped, pass over those that are done
@@ -55,14 +55,14 @@ def train(
     ConfigError, CheckpointError
         A configuration or weights it builds on are missing or wrong.
     """
-    runs = {name: settings for given in names for name, settings in _runs(given).items()}
+    planned = {name: settings for given in names for name, settings in runs(given).items()}
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    reduced = reduce(data, out / "reduced")
+    reduced = load(data) if (data / "reduced.json").is_file() else reduce(data, out / "reduced")
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
-    for number, (name, settings) in enumerate(runs.items()):
+    for number, (name, settings) in enumerate(planned.items()):
         library = checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
-        share = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60 / (len(runs) - number)
+        share = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60 / (len(planned) - number)
 
         def start(settings: TrainConfig, *, resume: bool = resume, name: str = name) -> Run:
             return Run(name, settings, reduced, out / name, library=library, resume=resume)
@@ -75,7 +75,7 @@ def train(
         start(settings).train(budget_minutes=share, progress=progress)
 
 
-def _runs(name: str) -> dict[str, TrainConfig]:
+def runs(name: str) -> dict[str, TrainConfig]:
     """The runs a configuration stands for, by name: one, or one for each voice."""
     settings = config.parse(TrainConfig, config.load_table(name), where=name)
     stem = Path(name).stem

@@ -1,0 +1,219 @@
+"""The five methods on both backbones, with small random weights: one contract, shared work, clear refusals."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musicstar import backbones, checkpoint
+from musicstar.audio import AudioError, Clip
+from musicstar.domains import MIXTURES, STEMS, Domain, Voice
+from musicstar.methods import studio
+from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
+from musicstar.methods.catalog import METHODS, Backbone
+
+SPECTRAL = {"width": 16, "hidden": 24, "phase_rank": 8}
+WAVENET = {
+    "encoder": {"kind": "glu", "blocks": 1, "layers": 3, "channels": 8},
+    "decoder": {"blocks": 1, "layers": 3, "channels": 8, "skip_channels": 8},
+}
+
+
+def keep(folder: Path, name: str, family: str, recipe: str, voices: tuple[Voice, ...], **training: float) -> None:
+    """Store random networks of a small size as a checkpoint."""
+    sizes = {"spectral": SPECTRAL, "wavenet": WAVENET, "demucs": {"channels": 4, "depth": 2}}[family]
+    torch.manual_seed(len(name))
+    net = backbones.build(family, recipe, voices, sizes)
+    labels = tuple(voice.label for voice in voices)
+    card = checkpoint.Card(backbone=family, recipe=recipe, voices=labels, config=sizes, training=dict(training))
+    checkpoint.save(folder / name, card, net.state_dict())
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Library:
+    """A full set of small random checkpoints."""
+    folder = tmp_path_factory.mktemp("weights")
+    for domain in Domain:
+        keep(folder, f"separation-{domain}", "demucs", "separation", domain.stems)
+    for family in ("spectral", "wavenet"):
+        keep(folder, f"{family}-universal", family, "universal", STEMS)
+        keep(folder, f"{family}-mixture", family, "mixture", MIXTURES)
+        for voice in STEMS:
+            keep(folder, f"{family}-stem-{voice.label}", family, "stem", (voice,))
+            keep(folder, f"{family}-embedding-{voice.label}", family, "embedding", (voice,))
+    return checkpoint.Library([folder])
+
+
+@pytest.fixture
+def source(two_voices: tuple[Clip, Clip]) -> Source:
+    """Half a second in the strings-piano domain, not a whole number of latent frames, no bin without energy."""
+    noise = 0.002 * np.random.default_rng(0).standard_normal((2, 8_123)).astype(np.float32)
+    stems = tuple(Clip(clip.wav[:8_123] + hiss) for clip, hiss in zip(two_voices, noise, strict=True))
+    return Source(Domain.SP, Clip(stems[0].wav + stems[1].wav), (stems[0], stems[1]))
+
+
+def run(
+    shelf: checkpoint.Library, source: Source, names: list[str], backbone: Backbone, options: Options | None = None
+) -> Iterator[Translation]:
+    return studio.translate_all(
+        names, source, source.domain.other, backbone=backbone, options=options, shelf=shelf
+    )
+
+
+@pytest.mark.parametrize("backbone", Backbone)
+def test_all_five_give_a_clip_as_long_as_the_source(
+    shelf: checkpoint.Library, source: Source, backbone: Backbone
+) -> None:
+    made = list(run(shelf, source, list(METHODS), backbone))
+    assert [translation.method for translation in made] == list(METHODS)
+    assert source.mixture is not None
+    for translation in made:
+        assert translation.backbone is backbone
+        assert (translation.source, translation.target) == (Domain.SP, Domain.CV)
+        assert len(translation.mix.wav) == len(source.mixture.wav)
+        assert np.isfinite(translation.mix.wav).all()
+        assert np.abs(translation.mix.wav).max() > 0
+        assert translation.seconds["total"] > 0
+        if translation.method == "mixture":
+            assert translation.stems == {}
+        else:
+            assert set(translation.stems) == set(Domain.CV.stems)
+            total = sum(clip.wav for clip in translation.stems.values())
+            assert np.allclose(total, translation.mix.wav, atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", Backbone)
+def test_together_gives_what_each_gives_alone(
+    shelf: checkpoint.Library, source: Source, backbone: Backbone
+) -> None:
+    options = Options(temperature=0.0)
+    together = {made.method: made for made in run(shelf, source, list(METHODS), backbone, options)}
+    for name in METHODS:
+        (alone,) = run(shelf, source, [name], backbone, options)
+        assert np.allclose(alone.mix.wav, together[name].mix.wav, atol=1e-4)
+
+
+def test_methods_that_share_a_decoder_decode_once(
+    shelf: checkpoint.Library, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    decode = backbones.SpectralModel.decode
+
+    def counted(self: backbones.SpectralModel, latents: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
+        batches.append(len(latents))
+        return decode(self, latents, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backbones.SpectralModel, "decode", counted)
+    list(run(shelf, source, ["single", "separation", "embedding"], Backbone.SPECTRAL))
+    assert batches == [6]
+
+
+def test_level_follows_the_source(shelf: checkpoint.Library, source: Source) -> None:
+    assert source.mixture is not None
+    assert source.stems is not None
+    louder = Source(
+        source.domain,
+        source.mixture.amplified(6.0),
+        (source.stems[0].amplified(6.0), source.stems[1].amplified(6.0)),
+    )
+    for plain, loud in zip(
+        run(shelf, source, list(METHODS), Backbone.SPECTRAL),
+        run(shelf, louder, list(METHODS), Backbone.SPECTRAL),
+        strict=True,
+    ):
+        # Phases of bins with next to no energy turn on rounding, so the sounds are compared by their energy.
+        expected = plain.mix.amplified(6.0).wav
+        assert np.linalg.norm(loud.mix.wav - expected) < 1e-2 * np.linalg.norm(expected)
+
+
+def test_long_clips_go_through_in_pieces(
+    shelf: checkpoint.Library, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert source.mixture is not None
+    long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
+    names = ["embedding", "stem", "mixture"]
+    whole = list(run(shelf, long, names, Backbone.SPECTRAL))
+    monkeypatch.setattr(studio, "BLOCK_SAMPLES", 20 * backbones.LATENT_SAMPLES)
+    for one, pieced in zip(whole, run(shelf, long, names, Backbone.SPECTRAL), strict=True):
+        assert np.allclose(one.mix.wav, pieced.mix.wav, atol=1e-5)
+
+
+def test_same_seed_same_samples(shelf: checkpoint.Library, source: Source) -> None:
+    first, again, other = (
+        next(run(shelf, source, ["mixture"], Backbone.WAVENET, Options(seed=seed))).mix.wav for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_cancelling_stops(shelf: checkpoint.Library, source: Source) -> None:
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(True)
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled):
+        list(run(shelf, source, list(METHODS), Backbone.WAVENET, Options(cancelled=cancelled)))
+
+
+def test_progress_of_each_method_rises_to_one(shelf: checkpoint.Library, source: Source) -> None:
+    heard: dict[str, list[float]] = {}
+    list(
+        studio.translate_all(
+            list(METHODS),
+            source,
+            Domain.CV,
+            backbone=Backbone.WAVENET,
+            on_progress=lambda name, share: heard.setdefault(name, []).append(share),
+            shelf=shelf,
+        )
+    )
+    assert set(heard) == set(METHODS)
+    for shares in heard.values():
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0
+
+
+def test_single_without_stems_says_what_it_needs(shelf: checkpoint.Library, source: Source) -> None:
+    with pytest.raises(NeedsStems, match="separation-based"):
+        list(run(shelf, replace(source, stems=None), ["single"], Backbone.SPECTRAL))
+
+
+def test_stems_alone_are_enough(shelf: checkpoint.Library, source: Source) -> None:
+    (from_stems,) = run(shelf, replace(source, mixture=None), ["mixture"], Backbone.SPECTRAL)
+    (from_mixture,) = run(shelf, source, ["mixture"], Backbone.SPECTRAL)
+    assert np.allclose(from_stems.mix.wav, from_mixture.mix.wav, atol=1e-5)
+
+
+def test_what_cannot_be_translated_is_refused(shelf: checkpoint.Library, source: Source) -> None:
+    assert source.stems is not None
+    silent = Source(Domain.SP, Clip(np.zeros(16_000, np.float32)))
+    with pytest.raises(AudioError, match="silent"):
+        list(run(shelf, silent, ["mixture"], Backbone.SPECTRAL))
+    with pytest.raises(AudioError, match="nothing to translate"):
+        list(run(shelf, Source(Domain.SP), ["mixture"], Backbone.SPECTRAL))
+    uneven = Source(Domain.SP, None, (source.stems[0], Clip(source.stems[1].wav[:-5])))
+    with pytest.raises(AudioError, match="one length"):
+        list(run(shelf, uneven, ["mixture"], Backbone.SPECTRAL))
+    with pytest.raises(ValueError, match="unknown method"):
+        list(run(shelf, source, ["magic"], Backbone.SPECTRAL))
+    with pytest.raises(ValueError, match="other domain"):
+        list(studio.translate_all(["mixture"], source, Domain.SP, shelf=shelf))
+
+
+def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> None:
+    keep(tmp_path, "mixture", "wavenet", "mixture", MIXTURES, content_similarity=0.11)
+    poor = checkpoint.Library([tmp_path])
+    reasons = studio.why_not_offered(Backbone.WAVENET, shelf=poor)
+    assert set(reasons) == set(METHODS)
+    assert "0.11" in reasons["mixture"]
+    assert "musicstar train wavenet-stem" in reasons["stem"]
+    assert "musicstar checkpoint convert" in reasons["stem"]
+    with pytest.raises(NotOffered, match="musicstar train wavenet-stem"):
+        list(run(poor, source, ["stem"], Backbone.WAVENET))
+    keep(tmp_path, "mixture", "wavenet", "mixture", MIXTURES, content_similarity=0.31)
+    assert "mixture" not in studio.why_not_offered(Backbone.WAVENET, shelf=poor)

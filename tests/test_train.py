@@ -1,0 +1,219 @@
+"""The training loop: every shipped configuration, shrunk, learns, stops, resumes, and speaks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musicstar import audio, backbones, checkpoint, config, training
+from musicstar.audio import Clip
+from musicstar.domains import STEMS, Domain
+from musicstar.methods import studio
+from musicstar.methods.base import Source
+from musicstar.methods.catalog import Backbone
+from musicstar.methods.registry import CLASSES
+from musicstar.train import OptimizerConfig, TrainConfig
+
+SHRUNK = {
+    "spectral": "[network]\nwidth = 16\nhidden = 24\nphase_rank = 8\n",
+    "separation": "[network]\nchannels = 4\ndepth = 2\n",
+    "wavenet": (
+        "[network.encoder]\nblocks = 1\nlayers = 2\nchannels = 8\n"
+        "[network.decoder]\nblocks = 1\nlayers = 2\nchannels = 8\nskip_channels = 8\n"
+    ),
+}
+METRICS = ("step", "total", "gradient_norm")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pieces of two seconds in the StarNet layout: a tone with a harmonic of its own per instrument."""
+    folder = tmp_path_factory.mktemp("set")
+    times = np.arange(32_000) / 16_000
+    for piece in range(4):
+        for number, voice in enumerate(STEMS):
+            hertz = 220 * 2 ** ((3 * piece + 7 * (number % 2)) / 12)
+            wav = np.sin(2 * np.pi * hertz * times) + 0.5 * np.sin(2 * np.pi * hertz * (2 + number) * times)
+            audio.write(folder / f"{piece:03d}.{voice.value}.wav", Clip((0.05 * wav).astype(np.float32)))
+    return folder
+
+
+def shrink(name: str, folder: Path, *, steps: int = 2) -> Path:
+    """A configuration as shipped but for its sizes, under its own name."""
+    path = folder / f"{name}.toml"
+    path.write_text(
+        f'extends = "{name}"\nsteps = {steps}\nbatch_size = 4\nwindow_samples = 8000\n' + SHRUNK[name.split("-")[0]]
+    )
+    return path
+
+
+def metrics(folder: Path) -> list[list[float]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [[json.loads(line)[key] for key in METRICS] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All shipped configurations after two steps, in the order of `train --all`, then the paper's sizes likewise."""
+    folder = tmp_path_factory.mktemp("runs")
+    names = list(dict.fromkeys([*training.EVERYTHING, *config.names()]))
+    order = sorted(names, key=lambda name: ("universal" not in name, "decoders" not in name))
+    training.train([str(shrink(name, folder)) for name in order], data=data, out=folder)
+    return folder
+
+
+def test_everything_walks_all_parts_in_order() -> None:
+    assert set(training.EVERYTHING) <= set(config.names())
+    for first, later in (("universal", "decoders"), ("universal", "embedding")):
+        for family in ("spectral", "wavenet-small"):
+            assert training.EVERYTHING.index(f"{family}-{first}") < training.EVERYTHING.index(f"{family}-{later}")
+
+
+def test_every_shipped_configuration_trains_and_saves(trained: Path) -> None:
+    for name in config.names():
+        for run in training.runs(name):
+            assert (trained / run / "run.json").is_file(), run
+            card, _ = checkpoint.load(trained / run / run)
+            assert card.training["steps"] == 2
+            assert card.training["configuration"] == run
+            backbones.load(trained / run / f"{run}.safetensors")
+
+
+@pytest.mark.parametrize("backbone", Backbone)
+def test_what_was_trained_translates(trained: Path, data: Path, backbone: Backbone) -> None:
+    folders = [path for path in sorted(trained.glob("*/")) if "small" not in path.name]
+    stems = tuple(Clip(audio.read(data / f"000.{voice.value}.wav").wav[:4_000]) for voice in Domain.SP.stems)
+    source = Source(Domain.SP, None, (stems[0], stems[1]))
+    made = list(
+        studio.translate_all(
+            list(CLASSES), source, Domain.CV, backbone=backbone, shelf=checkpoint.Library(folders)
+        )
+    )
+    assert {translation.method for translation in made} == set(CLASSES)
+    for translation in made:
+        assert len(translation.mix.wav) == 4_000
+        assert np.abs(translation.mix.wav).max() > 0
+
+
+@pytest.mark.parametrize("name", ["spectral-universal", "separation-sp", "wavenet-mixture"])
+def test_same_seed_same_losses_and_resuming_changes_nothing(name: str, data: Path, tmp_path: Path) -> None:
+    whole, again, parted = (tmp_path / part for part in ("whole", "again", "parted"))
+    run = next(iter(training.runs(name)))
+    for out in (whole, again):
+        out.mkdir()
+        training.train([str(_logging_each(shrink(name, out, steps=4)))], data=data, out=out)
+    assert metrics(whole / run) == metrics(again / run)
+    assert len(metrics(whole / run)) == 4
+    parted.mkdir()
+    _stop_after(2, _logging_each(shrink(name, parted, steps=4)), data, parted)
+    assert [row[0] for row in metrics(parted / run)] == [1, 2]
+    training.train([str(parted / f"{name}.toml")], data=data, out=parted, resume=True)
+    assert metrics(parted / run) == metrics(whole / run)
+
+
+def _logging_each(path: Path) -> Path:
+    path.write_text("save_minutes = 0.0\n" + path.read_text())
+    return path
+
+
+def _stop_after(steps: int, path: Path, data: Path, out: Path) -> None:
+    """Begin a run and give it up in the middle, as a machine that goes away does."""
+
+    class GoneError(Exception):
+        pass
+
+    seen = []
+
+    def progress(line: str) -> None:
+        seen.append(line)
+        if len(seen) == steps:
+            raise GoneError
+
+    with pytest.raises(GoneError):
+        training.train([str(path)], data=data, out=out, progress=progress)
+
+
+def test_budget_ends_in_time_and_keeps_the_weights(data: Path, tmp_path: Path) -> None:
+    name = "spectral-mixture"
+    training.train([str(shrink(name, tmp_path, steps=10**6))], data=data, out=tmp_path, budget_minutes=0.02)
+    card, _ = checkpoint.load(tmp_path / name / name)
+    assert 0 < card.training["steps"] < 10**4
+    before = card.training["steps"]
+    training.train(
+        [str(tmp_path / f"{name}.toml")], data=data, out=tmp_path, budget_minutes=0.01, resume=True
+    )
+    assert checkpoint.load(tmp_path / name / name)[0].training["steps"] > before
+
+
+def test_fitting_ends_the_schedule_with_the_budget(data: Path, tmp_path: Path) -> None:
+    name = "spectral-mixture"
+    training.train(
+        [str(shrink(name, tmp_path, steps=10**6))], data=data, out=tmp_path, budget_minutes=0.1, fit=True
+    )
+    planned = json.loads((tmp_path / name / "run.json").read_text())["config"]["steps"]
+    assert 1 <= planned < 10**5
+
+
+def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
+    """What torchrun starts, on CPUs: gradients are averaged, one process writes."""
+    path = shrink("spectral-universal", tmp_path)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--standalone"),
+        *("-m", "musicstar", "train", str(path), "--data", str(data), "--out", str(tmp_path)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    card, _ = checkpoint.load(tmp_path / "spectral-universal" / "spectral-universal")
+    assert card.training["steps"] == 2
+
+
+def test_learning_rates() -> None:
+    cosine = OptimizerConfig(learning_rate=1.0, warmup_steps=10)
+    assert cosine.rate(4, 1000) == pytest.approx(0.5, rel=1e-3)
+    assert cosine.rate(500, 1000) == pytest.approx(0.5)
+    assert cosine.rate(1000, 1000) == pytest.approx(0.02)
+    falling = OptimizerConfig(
+        learning_rate=1.0, warmup_steps=0, schedule="exponential", decay=0.98, epoch_steps=100
+    )
+    assert [falling.rate(step, 1000) for step in (0, 99, 100, 250)] == pytest.approx([1, 1, 0.98, 0.98**2])
+
+
+def test_the_papers_settings() -> None:
+    mixture = config.parse(TrainConfig, config.load_table("wavenet-mixture"))
+    assert (mixture.batch_size, mixture.window_samples) == (16, 16_000)
+    assert (mixture.optimizer.learning_rate, mixture.optimizer.decay) == (3e-4, 0.99)
+    decoders = config.parse(TrainConfig, config.load_table("wavenet-decoders"))
+    assert (decoders.optimizer.learning_rate, decoders.optimizer.decay) == (1e-3, 0.98)
+    embedding = config.parse(TrainConfig, config.load_table("wavenet-embedding"))
+    assert (embedding.window_samples, embedding.optimizer.decay) == (12_000, 0.98)
+    universal = config.parse(TrainConfig, config.load_table("wavenet-universal"))
+    assert (universal.loss.adversary, universal.loss.warp_semitones) == (0.01, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('extends = "spectral-mixture"\nspeed = 3\n', "unknown key 'speed'"),
+        ('extends = "spectral-mixture"\nsteps = "many"\n', "'many' is not a int"),
+        ('extends = "spectral-mixture"\n[optimizer]\nschedule = "linear"\n', "schedule"),
+        ('extends = "nothing"\n', "no configuration 'nothing'"),
+        ("steps = = 3", "not valid TOML"),
+        ('backbone = "spectral"\n', "missing"),
+    ],
+)
+def test_wrong_configurations_are_refused(text: str, sentence: str, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(config.ConfigError, match=sentence):
+        training.train([str(path)], data=data, out=tmp_path)
+
+
+def test_missing_parts_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SHIPPED", tmp_path)
+    path = shrink("spectral-embedding", tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="train universal first"):
+        training.train([str(path)], data=data, out=tmp_path)
