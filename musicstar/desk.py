@@ -1,0 +1,278 @@
+"""The desk: where visitors' requests wait their turn, and the processes that serve them.
+
+Translations go to one pool and are taken strictly in the order of arrival, no more at a time than it has
+processes; checks of new clips go to a second, so that a visitor sees their clip at once however long the
+queue is. The processes are spawned, give way to the web server, and end with it even when it is killed.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from musicstar import jobs
+from musicstar.jobs import Job, JobError, Limits, Order, Source, Step
+from musicstar.methods.catalog import Backbone
+
+LOG = logging.getLogger(__name__)
+TICK_S = 0.25
+WARM_AFTER_S = 1.5
+MOST_WAITING = 64
+KEEP_S = 12 * 3600.0
+KEEP_BYTES = 4_000_000_000
+SWEEP_EVERY_S = 600.0
+CRASHED = (
+    "The process that did the work stopped unexpectedly, perhaps for want of memory. It has been started "
+    "again, and nothing of yours is lost: please try once more."
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """How an order stands.
+
+    Attributes
+    ----------
+    ahead : how many orders are served before this one; None once it is being served
+    steps : how far each method has come
+    ended : whether this is the last view of the order
+    failure : a sentence for a failure that concerns the order as a whole
+    """
+
+    ahead: int | None
+    steps: tuple[Step, ...]
+    ended: bool = False
+    failure: str = ""
+
+
+class Pool:
+    """Worker processes that can be had again after a crash."""
+
+    def __init__(self, *, processes: int, niceness: int) -> None:
+        self.processes, self._niceness = processes, niceness
+        # Workers hold the other end: it closes when this process closes it or dies in whatever way.
+        self._held_by_workers, self._lifeline = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        self._executor = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        threads = max(1, (os.cpu_count() or 1) // self.processes)
+        return ProcessPoolExecutor(
+            self.processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin_work,
+            initargs=(self._niceness, threads, self._held_by_workers),
+        )
+
+    def submit(self, work: str, *arguments: Any) -> "Future[Any]":
+        """Have `jobs.run` called in a worker."""
+        try:
+            return self._executor.submit(jobs.run, work, *arguments)
+        except BrokenProcessPool:
+            self._executor.shutdown(wait=False)
+            self._executor = self._start()
+            LOG.warning("a worker process died; the pool has been started again")
+            return self._executor.submit(jobs.run, work, *arguments)
+
+    def close(self) -> None:
+        """End the workers at once, whatever they do."""
+        self._lifeline.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._held_by_workers.close()
+
+
+def _begin_work(niceness: int, threads: int, lifeline: Connection) -> None:
+    """Prepare a worker: give way to the web server, and end with it."""
+    os.nice(niceness)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+    def end_with_parent() -> None:
+        try:
+            lifeline.recv_bytes()
+        except (EOFError, OSError):
+            # Nothing is left to tidy up for, and a thread cannot end its process in a gentler way.
+            os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+class Desk:
+    """Takes requests, and says how they stand.
+
+    Parameters
+    ----------
+    data : the folder of the jobs
+    workers : how many translations run side by side
+    """
+
+    def __init__(self, *, data: Path, limits: Limits, workers: int = 1) -> None:
+        self.data, self.limits = data, limits
+        self._translators = Pool(processes=workers, niceness=10)
+        self._inspectors = Pool(processes=1, niceness=5)
+        self._waiting: deque[object] = deque()
+        self._serving: set[object] = set()
+        self._orders: dict[str, tuple[Job, Order]] = {}
+        self._not_offered: asyncio.Task[dict[str, dict[str, str]]] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start the workers in the background, and the sweeping of old jobs."""
+        self._not_offered = asyncio.create_task(self._warm())
+        self._sweeping = asyncio.create_task(self._sweep_now_and_then())
+
+    async def close(self) -> None:
+        """Stop all work and end the workers."""
+        for job, order in self._orders.values():
+            job.cancel(order)
+        for task in (self._not_offered, self._sweeping):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(
+            asyncio.to_thread(self._translators.close), asyncio.to_thread(self._inspectors.close)
+        )
+
+    async def _warm(self) -> dict[str, dict[str, str]]:
+        # The first page comes first: two processes that import PyTorch would slow it down.
+        await asyncio.sleep(WARM_AFTER_S)
+        inspector = asyncio.wrap_future(self._inspectors.submit("warm"))
+        translators = [
+            asyncio.wrap_future(self._translators.submit("warm")) for _ in range(self._translators.processes)
+        ]
+        not_offered: dict[str, dict[str, str]] = await inspector
+        await asyncio.gather(*translators)
+        return not_offered
+
+    async def _sweep_now_and_then(self) -> None:
+        while True:
+            deleted = await asyncio.to_thread(
+                jobs.sweep, self.data, keep_s=KEEP_S, keep_bytes=KEEP_BYTES, now_s=time.time()
+            )
+            if deleted:
+                LOG.info("%d old jobs deleted", len(deleted))
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def not_offered(self, backbone: Backbone) -> dict[str, str]:
+        """The methods without trained weights on a backbone, and why; waits for the workers' start."""
+        assert self._not_offered is not None
+        try:
+            return (await asyncio.shield(self._not_offered))[backbone.value]
+        except BrokenProcessPool:
+            self._not_offered = asyncio.create_task(self._warm())
+            return {}
+
+    @property
+    def busy(self) -> int:
+        """Orders being served or waiting."""
+        return len(self._serving) + len(self._waiting)
+
+    async def inspect(self, job: Job) -> Source:
+        """Have a job's clip read and checked; raises JobError with the sentence for the visitor."""
+        try:
+            await asyncio.wrap_future(self._inspectors.submit("inspect", job, self.limits))
+        except BrokenProcessPool:
+            raise JobError(CRASHED) from None
+        source = job.source()
+        assert source is not None
+        return source
+
+    def cancel(self, visitor: str) -> None:
+        """Stop what a visitor has asked for, if anything."""
+        if visitor in self._orders:
+            job, order = self._orders[visitor]
+            job.cancel(order)
+
+    async def translate(self, visitor: str, job: Job, order: Order) -> AsyncIterator[View]:
+        """Carry out an order, telling how it stands every `TICK_S`; who stops listening cancels it.
+
+        Raises
+        ------
+        JobError
+            The visitor's last order is still being served, or too many are waiting.
+        """
+        if visitor in self._orders:
+            raise JobError("Your last translation is still running: wait for it, or cancel it.")
+        if len(self._waiting) >= MOST_WAITING:
+            raise JobError("Too many translations are waiting just now: please try again in a few minutes.")
+        self._orders[visitor] = (job, order)
+        job.touch()
+        ticket = object()
+        self._waiting.append(ticket)
+        try:
+            while self._waiting[0] is not ticket or len(self._serving) >= self._translators.processes:
+                if job.cancelled(order):
+                    yield View(None, _cancelled(job.steps(order)), ended=True)
+                    return
+                ahead = self._waiting.index(ticket) + len(self._serving)
+                yield View(ahead, job.steps(order))
+                await asyncio.sleep(TICK_S)
+            self._waiting.popleft()
+            self._serving.add(ticket)
+            future = self._translators.submit("translate", job, order)
+            loop = asyncio.get_running_loop()
+            future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._serving.discard, ticket))
+            async for view in self._follow(job, order, future):
+                yield view
+        finally:
+            job.cancel(order)
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            del self._orders[visitor]
+
+    async def _follow(self, job: Job, order: Order, future: "Future[Any]") -> AsyncIterator[View]:
+        """Views of an order in a worker's hands, until it ends or is cancelled."""
+        waiter = asyncio.wrap_future(future)
+        while True:
+            done, _ = await asyncio.wait([waiter], timeout=TICK_S)
+            if done or job.cancelled(order):
+                break
+            yield View(None, job.steps(order))
+        steps = job.steps(order)
+        if not done:
+            # The worker notices the flag within its own time; the visitor need not wait for that.
+            waiter.add_done_callback(_heed)
+            yield View(None, _cancelled(steps), ended=True)
+            return
+        failure = _heed(waiter)
+        yield View(None, _failed(steps) if failure else steps, ended=True, failure=failure)
+
+
+def _heed(waiter: "asyncio.Future[Any]") -> str:
+    """What went wrong in a worker, in a sentence; empty where nothing did."""
+    if waiter.cancelled():
+        return CRASHED
+    error = waiter.exception()
+    if error is None:
+        return ""
+    if isinstance(error, BrokenProcessPool):
+        return CRASHED
+    if isinstance(error, JobError):
+        return str(error)
+    LOG.error("a translation failed", exc_info=error)
+    return f"The translation stopped with an error: {type(error).__name__}: {error}."
+
+
+def _cancelled(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps of a cancelled order: what had not ended never will."""
+    return tuple(
+        Step(step.method, state="cancelled") if step.state in ("waiting", "running") else step
+        for step in steps
+    )
+
+
+def _failed(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps of an order whose worker failed."""
+    return tuple(
+        Step(step.method, state="failed", message="Not finished.")
+        if step.state in ("waiting", "running")
+        else step
+        for step in steps
+    )

@@ -1,0 +1,252 @@
+/* Choosing a clip: upload, recording or shipped piece, and the two stems where the visitor has them. */
+"use strict";
+window.MusicStar ||= {};
+
+window.MusicStar.clip = (root, props, watch, changed) => {
+  const { node, icon, record } = window.MusicStar;
+  const { seconds: maxSeconds, mb: maxMb } = props.limits;
+  const PARTS = { melody: "Melody", accompaniment: "Accompaniment" };
+  const PAIRS = { cv: "clarinet and vibraphone", sp: "strings and piano" };
+  let job = ""; // The clip chosen, whose value Gradio holds too.
+  let growing = ""; // A clip that still lacks a stem.
+  let example = false;
+  let recording = null;
+  let busy = false;
+
+  const problem = node("p", { class: "ms-problem", role: "alert" });
+  const status = node("p", { class: "ms-status", role: "status" });
+  const chosen = node("p", { class: "ms-chosen", hidden: true });
+
+  const say = (text) => (status.textContent = text);
+  const complain = (text) => {
+    problem.textContent = text;
+    if (text) say("");
+  };
+
+  const setBusy = (on) => {
+    busy = on;
+    root.classList.toggle("ms-busy", on);
+    root.setAttribute("aria-busy", String(on));
+  };
+
+  /** A POST with progress; gives the answer, or a sentence of what went wrong as an Error. */
+  const post = (url, body) =>
+    new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", url);
+      request.responseType = "json";
+      request.upload.onprogress = (event) => {
+        if (event.lengthComputable && event.loaded < event.total)
+          say(`Sending, ${Math.round((100 * event.loaded) / event.total)} %`);
+      };
+      request.upload.onload = () => say("Reading…");
+      request.onload = () =>
+        request.status === 200
+          ? resolve(request.response)
+          : reject(new Error(request.response?.error || `The server answered ${request.status}. Please try again.`));
+      request.onerror = () => reject(new Error("The studio could not be reached. Is it still running?"));
+      request.send(body);
+    });
+
+  const take = async (url, body) => {
+    if (busy) return;
+    setBusy(true);
+    complain("");
+    say("Reading…");
+    try {
+      accept(await post(url, body));
+    } catch (error) {
+      complain(error.message);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const accept = (answer) => {
+    if (!answer.ready) {
+      growing = answer.job;
+      slots[answer.part].mark();
+      say(answer.note);
+      return;
+    }
+    growing = "";
+    job = answer.job;
+    example = Boolean(answer.example);
+    if (!answer.stems || example) for (const slot of Object.values(slots)) slot.clear();
+    else for (const slot of Object.values(slots)) slot.mark();
+    chosen.hidden = false;
+    chosen.replaceChildren(
+      node("b", {}, answer.name),
+      ` ${answer.seconds.toFixed(1)} s${answer.stems ? ", with both stems" : ""}`,
+    );
+    say("");
+    document.dispatchEvent(new CustomEvent("musicstar:clip", { detail: { stems: answer.stems } }));
+    props.value = { job };
+    changed();
+  };
+
+  const send = (file, name, part) => {
+    if (!file) return;
+    if (file.size > maxMb * 1e6) {
+      complain(`${name}: ${(file.size / 1e6).toFixed(1)} MB, the limit is ${maxMb} MB.`);
+      return;
+    }
+    const to = part === "mixture" ? growing : growing || (example ? "" : job);
+    take(`/clips?${new URLSearchParams({ name, part, to })}`, file);
+  };
+
+  /** A file button: an input that stays reachable by keyboard, under a label that looks like a button. */
+  const fileButton = (id, part, label, big) => {
+    const input = node("input", {
+      type: "file",
+      id,
+      class: "ms-file",
+      accept: "audio/*,.wav,.flac,.ogg,.mp3",
+      onchange: () => {
+        send(input.files[0], input.files[0]?.name, part);
+        input.value = "";
+      },
+    });
+    const face = node("label", { for: id, class: big ? "ms-button ms-strong" : "ms-button" }, icon("up"), label);
+    return node("span", { class: "ms-filebutton" }, input, face);
+  };
+
+  const slots = {};
+  for (const [part, title] of Object.entries(PARTS)) {
+    const state = node("span", { class: "ms-slot-state" }, "none yet");
+    slots[part] = {
+      mark: () => (state.textContent = "added"),
+      clear: () => (state.textContent = "none yet"),
+      row: node(
+        "li",
+        {},
+        node("span", {}, node("b", {}, title), " ", state),
+        fileButton(`ms-file-${part}`, part, `Choose ${part}`),
+      ),
+    };
+  }
+
+  const meter = node("span", { class: "ms-meter", "aria-hidden": "true" }, node("i"));
+  const recordText = node("span", {}, "Record");
+  const recordButton = node(
+    "button",
+    {
+      type: "button",
+      class: "ms-button",
+      id: "ms-record",
+      onclick: async () => {
+        if (recording) {
+          recording.stop();
+          return;
+        }
+        complain("");
+        try {
+          recording = await record({
+            maxSeconds,
+            heard: (elapsed, level) => {
+              recordText.textContent = `Stop (${elapsed.toFixed(0)} of ${maxSeconds} s)`;
+              const share = Math.max(0, 1 + Math.log10(Math.max(level, 1e-6)) / 3);
+              meter.firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
+            },
+            done: (blob) => {
+              recording = null;
+              recordText.textContent = "Record";
+              recordButton.classList.remove("ms-recording");
+              meter.firstElementChild.style.transform = "scaleX(0)";
+              if (blob) send(blob, "recording.wav", "mixture");
+              else complain("The recording could not be used: it holds no sound. Please record again.");
+            },
+          });
+          recordButton.classList.add("ms-recording");
+          say("Recording. Press Stop when done.");
+        } catch (error) {
+          complain(
+            error.name === "NotAllowedError"
+              ? "The browser did not allow the microphone. Allow it for this page, or upload a file."
+              : error.name === "NotFoundError"
+                ? "No microphone was found. Connect one, or upload a file."
+                : error.message,
+          );
+        }
+      },
+    },
+    icon("mic"),
+    recordText,
+    meter,
+  );
+
+  const drop = node(
+    "div",
+    { class: "ms-drop" },
+    node("div", { class: "ms-drop-row" }, fileButton("ms-file", "mixture", "Choose a file", true), recordButton),
+    node("p", { class: "ms-hint" }, `or drop one here. WAV, FLAC, OGG or MP3, up to ${maxSeconds} s and ${maxMb} MB.`),
+  );
+  drop.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.classList.add("ms-over");
+  });
+  drop.addEventListener("dragleave", () => drop.classList.remove("ms-over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("ms-over");
+    const file = event.dataTransfer.files[0];
+    if (file) send(file, file.name, "mixture");
+  });
+
+  const piece = (offer) =>
+    node(
+      "li",
+      {},
+      node("span", {}, node("b", {}, offer.title), offer.note ? ` ${offer.note}` : ""),
+      node(
+        "span",
+        { class: "ms-pair" },
+        Object.entries(PAIRS).map(([domain, pair]) =>
+          node(
+            "button",
+            {
+              type: "button",
+              class: `ms-button ms-in-${domain}`,
+              "aria-label": `${offer.title}, played by ${pair}`,
+              onclick: () => take(`/examples/${offer.number}/${domain}`, null),
+            },
+            pair.replace(" and ", " & "),
+          ),
+        ),
+      ),
+    );
+
+  root.append(
+    node(
+      "section",
+      { "aria-labelledby": "ms-clip-title" },
+      node("h2", { id: "ms-clip-title" }, "Clip"),
+      drop,
+      chosen,
+      status,
+      problem,
+      props.offered.length > 0 &&
+        node(
+          "details",
+          { class: "ms-more", open: true },
+          node("summary", {}, "Examples"),
+          node("p", { class: "ms-hint" }, "Played by either pair; stems and gold standard are known."),
+          node("ul", { class: "ms-pieces" }, props.offered.map(piece)),
+        ),
+      node(
+        "details",
+        { class: "ms-more" },
+        node("summary", {}, "I have the two stems"),
+        node(
+          "p",
+          { class: "ms-hint" },
+          "Single-instrument translates each instrument’s own recording. Both as long as the clip; without a clip, their sum is taken.",
+        ),
+        node("ul", { class: "ms-slots" }, Object.values(slots).map((slot) => slot.row)),
+      ),
+    ),
+  );
+  watch("value", () => {
+    if (props.value?.job) job = props.value.job;
+  });
+};

@@ -1,0 +1,266 @@
+"""The Translate page: choose a clip, tick methods, listen."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from musicstar.desk import Desk, View
+from musicstar.domains import Domain
+from musicstar.jobs import Example, Job, JobError, Order, Source
+from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.ui.player import Scene, describe, player
+
+TITLE = "Music-STAR studio"
+DEFAULT_METHODS = [name for name, info in METHODS.items() if not info.needs_stems]
+DIRECTIONS = [
+    (f"{domain.label.capitalize()} to {domain.other.label}", domain.value)
+    for domain in (Domain.SP, Domain.CV)
+]
+BACKBONES = [
+    ("Spectral, in seconds", Backbone.SPECTRAL.value),
+    ("WaveNet, the paper’s", Backbone.WAVENET.value),
+]
+DIRECTION_HINT = "Guessed from the clip once there is one; correct it here."
+HEADER = """
+<header class="ms-header">
+  <p class="ms-wordmark"><svg viewBox="0 0 40 24" aria-hidden="true" focusable="false">
+    <path d="M1 4h38M1 8h38M1 12h38M1 16h38M1 20h38"/>
+    <ellipse cx="11" cy="16" rx="4.1" ry="3" transform="rotate(-20 11 16)"/>
+    <ellipse cx="29" cy="8" rx="4.1" ry="3" transform="rotate(-20 29 8)"/></svg>
+    Music-STAR <span>studio</span></p>
+  <h1>Translate a clip</h1>
+  <p class="ms-lead">Hear the same notes played by the other pair of instruments,
+  by five methods side by side.</p>
+</header>
+"""
+
+Update = dict[str, Any]
+
+
+def clip_picker(*, examples: Sequence[Example], max_seconds: float, max_mb: float) -> gr.HTML:
+    """Upload, recording or shipped piece; its value is `{"job": opaque name}` of the clip chosen, or None."""
+    return gr.HTML(
+        value=None,
+        elem_id="ms-clip",
+        html_template='<div class="ms-clip"></div>',
+        head="".join(f'<script src="/ui/{name}"></script>' for name in ("dom.js", "record.js", "clip.js")),
+        js_on_load="window.MusicStar.clip(element.firstElementChild, props, watch, () => trigger('change'));",
+        apply_default_css=False,
+        offered=[
+            {"number": example.number, "title": example.title, "note": example.note} for example in examples
+        ],
+        limits={"seconds": max_seconds, "mb": max_mb},
+    )
+
+
+def method_picker() -> gr.HTML:
+    """The five methods as checkboxes; its value is the list of those ticked."""
+    return gr.HTML(
+        value=DEFAULT_METHODS,
+        elem_id="ms-methods",
+        html_template='<div class="ms-methods"></div>',
+        head="".join(f'<script src="/ui/{name}"></script>' for name in ("dom.js", "methods.js")),
+        js_on_load="window.MusicStar.methods(element.firstElementChild, props, watch);",
+        apply_default_css=False,
+        catalogue=[
+            {"name": info.name, "title": info.title, "summary": info.summary, "needsStems": info.needs_stems}
+            for info in METHODS.values()
+        ],
+        refused={},
+    )
+
+
+def notice_line() -> gr.HTML:
+    """A sentence for the visitor, spoken by screen readers; its value is plain text."""
+    # The text is set as text: a template would evaluate what a file name may hold.
+    return gr.HTML(
+        value="",
+        elem_id="ms-notice",
+        html_template='<p class="ms-notice" role="alert"></p>',
+        js_on_load="const show = () => { element.firstElementChild.textContent = props.value || ''; };"
+        "watch('value', show); show();",
+        apply_default_css=False,
+    )
+
+
+def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
+    """The page, served by a desk."""
+    limits = desk.limits
+    page: gr.Blocks
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(HEADER, js_on_load=None, apply_default_css=False, elem_id="ms-top")
+        with gr.Row(elem_id="ms-studio"):
+            with gr.Column(elem_id="ms-form", min_width=0):
+                clip = clip_picker(
+                    examples=examples, max_seconds=limits.max_duration_s, max_mb=limits.max_bytes / 1e6
+                )
+                direction = gr.Radio(
+                    DIRECTIONS,
+                    value=Domain.SP.value,
+                    label="Direction",
+                    info=DIRECTION_HINT,
+                    elem_id="ms-direction",
+                    interactive=True,
+                )
+                methods = method_picker()
+                backbone = gr.Radio(
+                    BACKBONES,
+                    value=Backbone.SPECTRAL.value,
+                    label="Backbone",
+                    info="The networks under the methods.",
+                    elem_id="ms-backbone",
+                )
+                with gr.Accordion("Advanced", open=False, elem_id="ms-advanced"):
+                    seed = gr.Number(
+                        0, label="Seed", info="The same seed gives the same sound.", precision=0, minimum=0
+                    )
+                    temperature = gr.Slider(
+                        0.0,
+                        1.2,
+                        value=1.0,
+                        step=0.05,
+                        label="Temperature",
+                        info="WaveNet only: 0 always takes the likeliest sample.",
+                        interactive=True,
+                    )
+                with gr.Column(elem_id="ms-foot", min_width=0):
+                    notice = notice_line()
+                    with gr.Row(elem_id="ms-go"):
+                        go = gr.Button("Translate", variant="primary", elem_id="ms-translate")
+                        stop = gr.Button("Cancel", elem_id="ms-cancel", interactive=False)
+            with gr.Column(elem_id="ms-stage", min_width=0):
+                listen = player(elem_id="ms-player")
+
+        async def offer(chosen: str) -> Update:
+            return gr.update(refused=await desk.not_offered(Backbone(chosen)))
+
+        async def show(value: Any) -> tuple[Any, ...]:
+            job = Job.find(desk.data, (value or {}).get("job"))
+            source = job.source()
+            if source is None:
+                return gr.skip(), gr.skip(), ""
+            return (
+                gr.update(value=source.domain.value, info=_guess(source)),
+                describe(_scene(job, source, source.domain), now_s=time.time()),
+                "",
+            )
+
+        async def redirect(value: Any, chosen: str) -> tuple[Any, ...]:
+            if not value or not value.get("job"):
+                return gr.skip(), gr.skip(), ""
+            try:
+                job = Job.find(desk.data, value["job"])
+                source = job.source()
+                piece = next((piece for piece in examples if source and piece.number == source.example), None)
+                if piece is not None and source is not None and source.domain != chosen:
+                    job = piece.order_clip(desk.data, Domain(chosen))
+                    source = await desk.inspect(job)
+            except JobError as error:
+                return gr.skip(), gr.skip(), str(error)
+            if source is None:
+                return gr.skip(), gr.skip(), ""
+            return {"job": job.id}, describe(_scene(job, source, Domain(chosen)), now_s=time.time()), ""
+
+        async def run(
+            value: Any,
+            chosen: str,
+            ticked: list[str],
+            under: str,
+            seeded: float | None,
+            heat: float,
+            request: gr.Request,
+        ) -> AsyncIterator[tuple[Any, ...]]:
+            idle, busy = _buttons(running=False), _buttons(running=True)
+            try:
+                job, source, order = _order(desk, value, chosen, ticked, under, seeded, heat)
+                first = True
+                async for view in desk.translate(request.session_hash or "", job, order):
+                    scene = _scene(job, source, order.source, order, view)
+                    buttons = idle if view.ended else busy if first else (gr.skip(), gr.skip())
+                    yield describe(scene, now_s=time.time()), *buttons, view.failure if view.ended else ""
+                    first = False
+            except JobError as error:
+                yield gr.skip(), *idle, str(error)
+
+        async def run_separation(
+            value: Any,
+            chosen: str,
+            under: str,
+            seeded: float | None,
+            heat: float,
+            request: gr.Request,
+        ) -> AsyncIterator[tuple[Any, ...]]:
+            async for update in run(value, chosen, ["separation"], under, seeded, heat, request):
+                yield update
+
+        def cancel(request: gr.Request) -> None:
+            desk.cancel(request.session_hash or "")
+
+        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        page.load(offer, backbone, methods, **hidden)
+        backbone.change(offer, backbone, methods, queue=False, **hidden)
+        clip.change(show, clip, [direction, listen, notice], queue=False, **hidden)
+        direction.input(redirect, [clip, direction], [clip, listen, notice], queue=False, **hidden)
+        shown = [listen, go, stop, notice]
+        settings = [backbone, seed, temperature]
+        go.click(run, [clip, direction, methods, *settings], shown, concurrency_limit=None, **hidden)
+        listen.instead(run_separation, [clip, direction, *settings], shown, concurrency_limit=None, **hidden)
+        stop.click(cancel, queue=False, **hidden)
+        page.unload(cancel)
+    return page
+
+
+def _buttons(*, running: bool) -> tuple[Update, Update]:
+    """Translate and Cancel, one of which can be pressed."""
+    return gr.update(interactive=not running), gr.update(interactive=running)
+
+
+def _guess(source: Source) -> str:
+    """What is said of the direction."""
+    if source.example:
+        return "Known: this piece ships with the studio."
+    sure = "clearly" if source.confidence > 0.9 else "probably" if source.confidence > 0.7 else "perhaps"
+    return f"This is {sure} {source.domain.label}. Correct it here if not."
+
+
+def _order(
+    desk: Desk, value: Any, chosen: str, ticked: Sequence[str], under: str, seeded: float | None, heat: float
+) -> tuple[Job, Source, Order]:
+    """What is to be done, read from the form; raises JobError with what is lacking."""
+    if not isinstance(value, dict) or not value.get("job"):
+        raise JobError("Choose a clip first: upload one, record one, or take an example.")
+    job = Job.find(desk.data, value["job"])
+    source = job.source()
+    if source is None:
+        raise JobError("Add the other stem, or a recording of both instruments together.")
+    methods = tuple(name for name in METHODS if name in ticked)
+    if not methods:
+        raise JobError("Tick at least one method.")
+    if seeded is None or not 0 <= seeded < 2**31 or not 0.0 <= heat <= 2.0:
+        raise JobError("The seed is a whole number from 0 up, the temperature a number from 0 to 1.2.")
+    order = Order(
+        source=Domain(chosen),
+        methods=methods,
+        backbone=Backbone(under),
+        seed=int(seeded),
+        temperature=float(heat),
+    )
+    return job, source, order
+
+
+def _scene(
+    job: Job, source: Source, domain: Domain, order: Order | None = None, view: View | None = None
+) -> Scene:
+    """What the player shows of a job."""
+    return Scene(
+        source=source,
+        domain=domain,
+        outputs=job.outputs(domain.other),
+        steps=view.steps if view else (),
+        backbone=order.backbone.value if order else "",
+        ahead=view.ahead if view else None,
+        running=view is not None and not view.ended,
+        failure=view.failure if view else "",
+    )
