@@ -131,9 +131,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from musicstar import training
+    from musicstar import recipes, training
 
-    names = training.EVERYTHING if arguments.all else arguments.names
+    names = recipes.EVERYTHING if arguments.all else arguments.names
     if not names:
         raise ValueError("nothing to train: name a configuration, or give --all")
     training.train(

@@ -5,12 +5,12 @@ rate. Every layer looks a bounded way to both sides: `CONTEXT_SAMPLES` of signal
 lets long clips be worked through piece by piece without a seam.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
 
 from musicstar.audio import SAMPLE_RATE
 from musicstar.domains import Voice
@@ -73,9 +73,13 @@ def log_magnitude(wav: Tensor, *, n_fft: int = N_FFT) -> Tensor:
 
 
 def mel_filters(device: torch.device, *, mels: int = 80) -> Tensor:
-    """Triangular HTK mel filters of unit sum: Tensor[mels, 1025]."""
-    filters = melscale_fbanks(BINS, 30.0, SAMPLE_RATE / 2, mels, SAMPLE_RATE, mel_scale="htk").T
-    return (filters / filters.sum(dim=1, keepdim=True).clamp(min=1e-3)).to(device)
+    """Triangular filters of unit sum between 30 Hz and 8 kHz, evenly spaced in HTK mel: Tensor[mels, 1025]."""
+    lowest, highest = (2595 * math.log10(1 + hertz / 700) for hertz in (30.0, SAMPLE_RATE / 2))
+    corners = 700 * (10 ** (torch.linspace(lowest, highest, mels + 2, dtype=torch.float64) / 2595) - 1)
+    hertz = torch.linspace(0, SAMPLE_RATE / 2, BINS, dtype=torch.float64)
+    left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    filters = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0)
+    return (filters / filters.sum(dim=1, keepdim=True).clamp(min=1e-3)).to(device, torch.float32)
 
 
 class Block(nn.Module):

@@ -13,9 +13,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import safetensors.torch
@@ -25,77 +24,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from musicstar import backbones, checkpoint
-from musicstar.backbones import LossConfig, Losses, Model, Step
+from musicstar.backbones import Losses, Model, Step
 from musicstar.domains import Domain, Voice
 from musicstar.methods.base import Method
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.single import UNTOLD, SingleInstrument
+from musicstar.recipes import TrainConfig
 from musicstar.starnet import Reduced, Windows
 
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCHES = 8
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW and its learning rate over the steps.
-
-    Attributes
-    ----------
-    schedule : "cosine" falls to 2 % at the last step; "exponential" multiplies by `decay` every `epoch_steps`
-    """
-
-    learning_rate: float
-    betas: tuple[float, ...] = (0.9, 0.98)
-    weight_decay: float = 0.01
-    warmup_steps: int = 150
-    schedule: Literal["cosine", "exponential"] = "cosine"
-    decay: float = 1.0
-    epoch_steps: int = 1000
-    clip_norm: float = 2.0
-    adversary_learning_rate: float = 1e-3
-
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step out of `steps`."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        if self.schedule == "cosine":
-            return self.learning_rate * warm * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
-        return self.learning_rate * warm * float(self.decay ** (step // self.epoch_steps))
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """A training run, as a file of `musicstar/configs` describes it.
-
-    Attributes
-    ----------
-    recipe : which part it trains; the method of that part knows its loss
-    voices : labels of what the model is for, see `checkpoint.Card`
-    steps : at which the learning rate's schedule ends
-    balance_db : largest random change of the accompaniment's level
-    network : sizes, as the backbone's own configuration class knows them
-    freeze : submodules that are not trained, such as "encoder"
-    begin_with : another configuration whose trained weights are the start; empty for random weights
-    separate_voices : whether each voice gets a run and a model of its own
-    """
-
-    backbone: str
-    recipe: str
-    voices: tuple[str, ...]
-    steps: int
-    optimizer: OptimizerConfig
-    network: dict  # type: ignore[type-arg]
-    loss: LossConfig = LossConfig()
-    seed: int = 0
-    batch_size: int = 12
-    window_samples: int = 32_000
-    balance_db: float = 7.0
-    autocast: bool = True
-    save_minutes: float = 3.0
-    freeze: tuple[str, ...] = ()
-    begin_with: str = ""
-    separate_voices: bool = False
 
 
 class TrainingParts:

@@ -9,26 +9,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from musicstar import checkpoint, config
+from musicstar import checkpoint
 from musicstar.starnet import load, reduce
-from musicstar.train import Run, TrainConfig
+from musicstar.recipes import TrainConfig, runs
+from musicstar.train import Run
 
 SHIPPED = Path(__file__).parent / "weights"
-EVERYTHING = (
-    "spectral-mixture",
-    "spectral-universal",
-    "spectral-decoders",
-    "separation-cv",
-    "separation-sp",
-    "spectral-embedding",
-    "spectral-stem",
-    "wavenet-small-mixture",
-    "wavenet-small-stem",
-    "wavenet-small-universal",
-    "wavenet-small-decoders",
-    "wavenet-small-embedding",
-)
-
 
 def train(
     names: Sequence[str],
@@ -73,15 +59,6 @@ def train(
         elif fit and share is not None:
             settings = replace(settings, steps=_steps_within(share, start(settings, resume=False)))
         start(settings).train(budget_minutes=share, progress=progress)
-
-
-def runs(name: str) -> dict[str, TrainConfig]:
-    """The runs a configuration stands for, by name: one, or one for each voice."""
-    settings = config.parse(TrainConfig, config.load_table(name), where=name)
-    stem = Path(name).stem
-    if not settings.separate_voices:
-        return {stem: settings}
-    return {f"{stem}-{voice}": replace(settings, voices=(voice,)) for voice in settings.voices}
 
 
 def _steps_within(minutes: float, trial: Run) -> int:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicstar import audio, backbones, checkpoint, config, training
+from musicstar import audio, backbones, checkpoint, config, recipes, training
 from musicstar.audio import Clip
 from musicstar.domains import STEMS, Domain
 from musicstar.methods import studio
 from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
 from musicstar.methods.registry import CLASSES
-from musicstar.train import OptimizerConfig, TrainConfig
+from musicstar.recipes import OptimizerConfig, TrainConfig
 
 SHRUNK = {
     "spectral": "[network]\nwidth = 16\nhidden = 24\nphase_rank = 8\n",
@@ -59,22 +59,22 @@ def metrics(folder: Path) -> list[list[float]]:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All shipped configurations after two steps, in the order of `train --all`, then the paper's sizes likewise."""
     folder = tmp_path_factory.mktemp("runs")
-    names = list(dict.fromkeys([*training.EVERYTHING, *config.names()]))
+    names = list(dict.fromkeys([*recipes.EVERYTHING, *config.names()]))
     order = sorted(names, key=lambda name: ("universal" not in name, "decoders" not in name))
     training.train([str(shrink(name, folder)) for name in order], data=data, out=folder)
     return folder
 
 
 def test_everything_walks_all_parts_in_order() -> None:
-    assert set(training.EVERYTHING) <= set(config.names())
+    assert set(recipes.EVERYTHING) <= set(config.names())
     for first, later in (("universal", "decoders"), ("universal", "embedding")):
         for family in ("spectral", "wavenet-small"):
-            assert training.EVERYTHING.index(f"{family}-{first}") < training.EVERYTHING.index(f"{family}-{later}")
+            assert recipes.EVERYTHING.index(f"{family}-{first}") < recipes.EVERYTHING.index(f"{family}-{later}")
 
 
 def test_every_shipped_configuration_trains_and_saves(trained: Path) -> None:
     for name in config.names():
-        for run in training.runs(name):
+        for run in recipes.runs(name):
             assert (trained / run / "run.json").is_file(), run
             card, _ = checkpoint.load(trained / run / run)
             assert card.training["steps"] == 2
@@ -101,7 +101,7 @@ def test_what_was_trained_translates(trained: Path, data: Path, backbone: Backbo
 @pytest.mark.parametrize("name", ["spectral-universal", "separation-sp", "wavenet-mixture"])
 def test_same_seed_same_losses_and_resuming_changes_nothing(name: str, data: Path, tmp_path: Path) -> None:
     whole, again, parted = (tmp_path / part for part in ("whole", "again", "parted"))
-    run = next(iter(training.runs(name)))
+    run = next(iter(recipes.runs(name)))
     for out in (whole, again):
         out.mkdir()
         training.train([str(_logging_each(shrink(name, out, steps=4)))], data=data, out=out)

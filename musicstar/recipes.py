@@ -1,0 +1,95 @@
+"""Training runs as the files of `musicstar/configs` describe them."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from musicstar import config
+from musicstar.backbones import LossConfig
+
+# All shipped parts, in an order in which each finds what it builds on.
+EVERYTHING = (
+    "spectral-mixture",
+    "spectral-universal",
+    "spectral-decoders",
+    "separation-cv",
+    "separation-sp",
+    "spectral-embedding",
+    "spectral-stem",
+    "wavenet-small-mixture",
+    "wavenet-small-stem",
+    "wavenet-small-universal",
+    "wavenet-small-decoders",
+    "wavenet-small-embedding",
+)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its learning rate over the steps.
+
+    Attributes
+    ----------
+    schedule : "cosine" falls to 2 % at the last step; "exponential" multiplies by `decay` every `epoch_steps`
+    """
+
+    learning_rate: float
+    betas: tuple[float, ...] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    warmup_steps: int = 150
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    decay: float = 1.0
+    epoch_steps: int = 1000
+    clip_norm: float = 2.0
+    adversary_learning_rate: float = 1e-3
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step out of `steps`."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        if self.schedule == "cosine":
+            return self.learning_rate * warm * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+        return self.learning_rate * warm * float(self.decay ** (step // self.epoch_steps))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run, as a file of `musicstar/configs` describes it.
+
+    Attributes
+    ----------
+    recipe : which part it trains; the method of that part knows its loss
+    voices : labels of what the model is for, see `checkpoint.Card`
+    steps : at which the learning rate's schedule ends
+    balance_db : largest random change of the accompaniment's level
+    network : sizes, as the backbone's own configuration class knows them
+    freeze : submodules that are not trained, such as "encoder"
+    begin_with : another configuration whose trained weights are the start; empty for random weights
+    separate_voices : whether each voice gets a run and a model of its own
+    """
+
+    backbone: str
+    recipe: str
+    voices: tuple[str, ...]
+    steps: int
+    optimizer: OptimizerConfig
+    network: dict  # type: ignore[type-arg]
+    loss: LossConfig = LossConfig()
+    seed: int = 0
+    batch_size: int = 12
+    window_samples: int = 32_000
+    balance_db: float = 7.0
+    autocast: bool = True
+    save_minutes: float = 3.0
+    freeze: tuple[str, ...] = ()
+    begin_with: str = ""
+    separate_voices: bool = False
+
+
+def runs(name: str) -> dict[str, TrainConfig]:
+    """The runs a configuration stands for, by name: one, or one for each voice."""
+    settings = config.parse(TrainConfig, config.load_table(name), where=name)
+    stem = Path(name).stem
+    if not settings.separate_voices:
+        return {stem: settings}
+    return {f"{stem}-{voice}": replace(settings, voices=(voice,)) for voice in settings.voices}
