@@ -37,7 +37,8 @@ def _translate(arguments: argparse.Namespace) -> int:
     if stems is not None and len(inputs) > 1:
         raise ValueError(f"--stems are those of one recording, and {len(inputs)} inputs are given")
     failures = 0
-    for path in inputs or [None]:
+    paths: list[Path | None] = [*inputs] or [None]
+    for path in paths:
         name = Path(arguments.stems[0]).stem if path is None else path.stem
         for line in _translate_one(arguments, path, stems, name):
             failures += 1

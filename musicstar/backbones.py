@@ -6,7 +6,7 @@ samples; latents are Tensor[B, 64, T / 800] in both families.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,64 +19,12 @@ from musicstar.audio import mulaw_decode, mulaw_encode
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
 from musicstar.generate import generate
+from musicstar.guess import DomainGuesser, GuessConfig
+from musicstar.losses import Losses, Step
 from musicstar.separation import DemucsConfig, Separator
 
 LATENT_SAMPLES = 800
 LEVEL_DBFS = -26.0
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What training asks for beside the plain distance to the gold standard.
-
-    Attributes
-    ----------
-    waveform : weight of the resynthesised signal's spectral distance, which teaches the phase head
-    waveform_from : share of the run, 0 to 1, after which it counts
-    latent_noise : standard deviation of noise on the latents
-    warp_semitones : largest local pitch shift of the input
-    equaliser_db : largest random equalisation of the input
-    adversary : weight of the reversed gradient of the domain classifier
-    adversary_steps : steps of the classifier for each step of the model
-    """
-
-    waveform: float = 0.0
-    waveform_from: float = 0.0
-    latent_noise: float = 0.0
-    warp_semitones: float = 0.0
-    equaliser_db: float = 0.0
-    adversary: float = 0.0
-    adversary_steps: int = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """Where training stands when a loss is asked for.
-
-    Attributes
-    ----------
-    index : steps done before this one
-    share : of the run that is done, 0 to 1
-    generator : of every random number this step draws
-    config : the loss's settings
-    augment : whether inputs are distorted (false in validation)
-    fit_adversary : minimises a loss of the domain classifier's parameters for this batch
-    """
-
-    index: int
-    share: float
-    generator: torch.Generator
-    config: LossConfig
-    augment: bool = True
-    fit_adversary: Callable[[Callable[[], Tensor]], None] = field(default=lambda loss: None)
-
-
-@dataclass(frozen=True, eq=False)
-class Losses:
-    """A loss by its terms; `total` is what is minimised."""
-
-    total: Tensor
-    terms: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -271,6 +219,10 @@ class WaveNetModel(Model):
         out = torch.zeros_like(cue)
         distinct = sorted(set(voices))
         for done, voice in enumerate(distinct):
+
+            def play_progress(share: float, done: int = done) -> None:
+                progress((done + share) / len(distinct))
+
             rows = [row for row, wanted in enumerate(voices) if wanted is voice]
             decoder = self.decoders[voice.label]
             assert isinstance(decoder, wavenet.Decoder)
@@ -279,7 +231,7 @@ class WaveNetModel(Model):
                 latents[rows],
                 temperature=sampling.temperature,
                 seed=sampling.seed,
-                progress=lambda share, done=done: progress((done + share) / len(distinct)),
+                progress=play_progress,
             )
             out[rows] = mulaw_decode(codes)
         return out
@@ -311,8 +263,12 @@ class PooledClassifier(nn.Module):
         return F.cross_entropy(self.classifier(latents), voices - 1 - (voices > Voice.SP).long())
 
 
-def build(backbone: str, recipe: str, voices: Sequence[Voice], sizes: Mapping[str, Any]) -> Model | Separator:
+def build(
+    backbone: str, recipe: str, voices: Sequence[Voice], sizes: Mapping[str, Any]
+) -> Model | Separator | DomainGuesser:
     """Networks with fresh weights, of the sizes a checkpoint's card or a configuration gives."""
+    if recipe == "guess":
+        return DomainGuesser(parse(GuessConfig, sizes))
     if recipe == "separation":
         return Separator(parse(DemucsConfig, sizes), voices)
     encoder_only = recipe == "embedding"
@@ -321,7 +277,7 @@ def build(backbone: str, recipe: str, voices: Sequence[Voice], sizes: Mapping[st
     return WaveNetModel(parse(WaveNetConfig, sizes), voices, encoder_only=encoder_only)
 
 
-def load(path: Path) -> Model | Separator:
+def load(path: Path) -> Model | Separator | DomainGuesser:
     """The networks of a checkpoint, ready to be used; raises CheckpointError where the tensors do not fit its card."""
     card, tensors = checkpoint.load(path)
     net = build(card.backbone, card.recipe, [Voice.from_label(label) for label in card.voices], card.config)

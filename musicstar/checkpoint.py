@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 BACKBONES = ("spectral", "wavenet", "demucs")
-RECIPES = ("universal", "separation", "embedding", "stem", "mixture")
+RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess")
 
 
 class CheckpointError(ValueError):

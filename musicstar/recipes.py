@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from musicstar import config
-from musicstar.backbones import LossConfig
+from musicstar.losses import LossConfig
 
 # All shipped parts, in an order in which each finds what it builds on.
 EVERYTHING = (
+    "guess-domain",
     "spectral-mixture",
     "spectral-universal",
     "spectral-decoders",

@@ -269,7 +269,7 @@ def distort(
     knots = 7
     curve = equaliser_db / 8.686 * uniform(batch, 1, knots)
     parts = []
-    for part in torch.split(spectra, (BINS, SHORT_BINS), dim=1):
+    for part in torch.split(spectra, [BINS, SHORT_BINS], dim=1):
         bins = part.shape[1]
         wanted = (torch.arange(bins, device=device)[:, None] * ratios).clamp(max=bins - 1.001)
         lower = wanted.long()

@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from musicstar import backbones, checkpoint
-from musicstar.backbones import Losses, Model, Step
+from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
+from musicstar.guess import DomainGuesser, GuessTraining
+from musicstar.losses import Losses, Step
 from musicstar.methods.base import Method
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.single import UNTOLD, SingleInstrument
@@ -70,7 +72,7 @@ class TrainingParts:
 class Objective(nn.Module):
     """A method's loss as a module, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, net: nn.Module, method: Method, voices: tuple[Voice, ...]) -> None:
+    def __init__(self, net: nn.Module, method: Method | GuessTraining, voices: tuple[Voice, ...]) -> None:
         super().__init__()
         self.net = net
         self.method = method
@@ -104,14 +106,20 @@ class Run:
         if settings.recipe == "embedding":
             assert isinstance(self.net, Model)
             self.net.match_latents(parts.autoencoder("universal", voices[0]))
-        method = next(kind for kind in CLASSES.values() if kind.recipe == settings.recipe)(parts)
+        method: Method | GuessTraining
+        if isinstance(self.net, DomainGuesser):
+            method = GuessTraining(self.net)
+        else:
+            method = next(kind for kind in CLASSES.values() if kind.recipe == settings.recipe)(parts)
         self.adversary: nn.Module | None = None
         if isinstance(method, SingleInstrument) and settings.loss.adversary:
             assert isinstance(self.net, Model)
             self.adversary = method.classifier = self.net.domain_classifier().to(self.device)
         # The classifier is kept out of the wrapped module: it learns by steps of its own.
-        objective: nn.Module = Objective(self.net, method, voices)
-        self.objective = DistributedDataParallel(objective, find_unused_parameters=True) if self.world > 1 else objective
+        self.objective = Objective(self.net, method, voices)
+        self.wrapped: nn.Module = self.objective
+        if self.world > 1:
+            self.wrapped = DistributedDataParallel(self.objective, find_unused_parameters=True)
         self.optimizers = self._optimizers()
         self.data, self.split = data, data.split()
         self.step, self.seconds = 0, 0.0
@@ -165,7 +173,7 @@ class Run:
         batch = self._windows(self.split.train, self.step * self.world + self.rank, settings.seed)
         step = Step(self.step, share, generator, settings.loss, fit_adversary=self._fit_adversary)
         with self._autocast():
-            losses: Losses = self.objective(batch, step)
+            losses: Losses = self.wrapped(batch, step)
         self.optimizers[0].zero_grad(set_to_none=True)
         torch.autograd.backward(losses.total)
         trained = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
@@ -199,7 +207,7 @@ class Run:
             # As if at the end of the run, when every term counts, so that the figures compare all along.
             step = Step(index, 1.0, generator, self.settings.loss, augment=False)
             with self._autocast():
-                losses = self.objective(batch, step) if self.world == 1 else self.objective.module(batch, step)
+                losses = self.objective.method.loss(batch, self.objective.voices, step)
             for term, value in losses.terms.items():
                 sums[f"validation_{term}"] = sums.get(f"validation_{term}", 0.0) + value.item() / VALIDATION_BATCHES
         self._set_training()

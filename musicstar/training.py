@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 
 from musicstar import checkpoint
-from musicstar.starnet import load, reduce
 from musicstar.recipes import TrainConfig, runs
+from musicstar.starnet import load, reduce
 from musicstar.train import Run
 
 SHIPPED = Path(__file__).parent / "weights"

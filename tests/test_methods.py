@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,12 @@ WAVENET = {
 
 def keep(folder: Path, name: str, family: str, recipe: str, voices: tuple[Voice, ...], **training: float) -> None:
     """Store random networks of a small size as a checkpoint."""
-    sizes = {"spectral": SPECTRAL, "wavenet": WAVENET, "demucs": {"channels": 4, "depth": 2}}[family]
+    shrunk: dict[str, dict[str, Any]] = {
+        "spectral": SPECTRAL,
+        "wavenet": WAVENET,
+        "demucs": {"channels": 4, "depth": 2},
+    }
+    sizes = shrunk[family]
     torch.manual_seed(len(name))
     net = backbones.build(family, recipe, voices, sizes)
     labels = tuple(voice.label for voice in voices)

@@ -20,6 +20,7 @@ from musicstar.recipes import OptimizerConfig, TrainConfig
 SHRUNK = {
     "spectral": "[network]\nwidth = 16\nhidden = 24\nphase_rank = 8\n",
     "separation": "[network]\nchannels = 4\ndepth = 2\n",
+    "guess": "[network]\nchannels = 4\nbands = 24\n",
     "wavenet": (
         "[network.encoder]\nblocks = 1\nlayers = 2\nchannels = 8\n"
         "[network.decoder]\nblocks = 1\nlayers = 2\nchannels = 8\nskip_channels = 8\n"

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from musicstar.audio import Clip
-from musicstar.backbones import Losses, Model, Step
+from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
+from musicstar.losses import Losses, Step
 from musicstar.methods.catalog import METHODS, Backbone, MethodInfo
 from musicstar.starnet import Windows
 

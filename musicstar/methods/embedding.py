@@ -2,8 +2,9 @@
 
 import torch
 
-from musicstar.backbones import Losses, Model, Step
+from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
+from musicstar.losses import Losses, Step
 from musicstar.methods.base import Method, Sound, Stream, pick, take_turns
 from musicstar.methods.single import UNTOLD, SingleInstrument
 from musicstar.starnet import Windows

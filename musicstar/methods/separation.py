@@ -1,7 +1,8 @@
 """Separation-based: split the mixture into stems, then go on as single-instrument does (paper, section 3.2)."""
 
-from musicstar.backbones import Losses, Model, Step
+from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
+from musicstar.losses import Losses, Step
 from musicstar.methods.base import Method, Sound, Stream
 from musicstar.methods.single import SingleInstrument
 from musicstar.starnet import Windows

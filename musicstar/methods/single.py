@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from musicstar.backbones import Losses, Model, Step
+from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
+from musicstar.losses import Losses, Step
 from musicstar.methods.base import Method, NeedsStems, Parts, Sound, Stream, pick, take_turns
 from musicstar.starnet import Windows
 
@@ -34,7 +35,7 @@ class SingleInstrument(Method):
         if not weight or classifier is None:
             return losses
         step.fit_adversary(lambda: classifier(latents.detach(), told))
-        fooled = classifier(Reversed.apply(latents, weight * min(1.0, step.index / 300)), told)
+        fooled = classifier(gradient_reversed(latents, weight * min(1.0, step.index / 300)), told)
         return Losses(losses.total + fooled, {**losses.terms, "classifier": fooled})
 
     def speaker(self, target: Domain) -> tuple[Model, ...]:
@@ -56,14 +57,6 @@ class SingleInstrument(Method):
         )
 
 
-class Reversed(torch.autograd.Function):
-    """The identity forward, minus `weight` times the gradient backward (Ganin et al. 2016, section 4.2)."""
-
-    @staticmethod
-    def forward(context: torch.autograd.function.FunctionCtx, x: Tensor, weight: float) -> Tensor:
-        context.weight = weight  # type: ignore[attr-defined]
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(context: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return -context.weight * gradient, None  # type: ignore[attr-defined]
+def gradient_reversed(x: Tensor, weight: float) -> Tensor:
+    """The identity, whose gradient is minus `weight` times what arrives (Ganin et al. 2016, section 4.2)."""
+    return x - (1 + weight) * (x - x.detach())

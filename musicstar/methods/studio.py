@@ -16,7 +16,16 @@ from musicstar import backbones, checkpoint
 from musicstar.audio import SAMPLE_RATE, AudioError, Clip, require_sound
 from musicstar.backbones import LATENT_SAMPLES, LEVEL_DBFS, Model, Sampling
 from musicstar.domains import STEMS, Domain, Voice
-from musicstar.methods.base import Cancelled, Method, NotOffered, Options, Parts, Sound, Source, Stream, Translation
+from musicstar.methods.base import (
+    Cancelled,
+    Method,
+    NotOffered,
+    Options,
+    Sound,
+    Source,
+    Stream,
+    Translation,
+)
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
 from musicstar.spectral import CONTEXT_SAMPLES
@@ -24,6 +33,7 @@ from musicstar.spectral import CONTEXT_SAMPLES
 SHIPPED = Path(__file__).parent.parent / "weights"
 LEAST_SIMILARITY = 0.25
 BLOCK_SAMPLES = 600 * LATENT_SAMPLES
+GUESS_SAMPLES = 64_000
 
 
 def library() -> checkpoint.Library:
@@ -82,6 +92,30 @@ def why_not_offered(backbone: Backbone, *, shelf: checkpoint.Library | None = No
                         f"pieces, and {LEAST_SIMILARITY} is asked for. {_remedy(family, recipe)}",
                     )
     return reasons
+
+
+@torch.inference_mode()
+def guess_domain(clip: Clip, *, shelf: checkpoint.Library | None = None) -> tuple[Domain, float]:
+    """Which domain a clip seems to be in, and how sure that is, 0.5 to 1.
+
+    Raises
+    ------
+    AudioError
+        The clip is silent or too short.
+    NotOffered
+        There are no weights to guess with.
+    """
+    path = (shelf or library()).find("spectral", "guess", Voice.SP.label)
+    if path is None:
+        raise NotOffered(_how_to_get("guess", "domain", Voice.SP))
+    guesser = _load(path, path.stat().st_mtime)
+    sound, _, _ = _prepare(Source(Domain.CV, clip))
+    windows = sound.mixture.split(GUESS_SAMPLES)
+    # A last window of under a second says little; it counts only where it is all there is.
+    long_enough = [window for window in windows if len(window) >= SAMPLE_RATE] or [windows[0]]
+    odds = torch.stack([guesser(window[None])[0] for window in long_enough]).mean()
+    share_sp = float(torch.sigmoid(odds))
+    return (Domain.SP, share_sp) if share_sp >= 0.5 else (Domain.CV, 1 - share_sp)
 
 
 def _how_to_get(family: str, recipe: str, voice: Voice) -> str:
@@ -231,12 +265,16 @@ def _decode(
     played = torch.zeros(len(streams), len(streams[0].cue))
     models = {id(model): model for model in speakers}
     for number, (key, rows) in enumerate(by_model.items()):
+
+        def model_progress(share: float, number: int = number) -> None:
+            progress(0.05 + 0.95 * (number + share) / len(by_model))
+
         played[rows] = models[key].decode(
             torch.stack([streams[row].latents for row in rows]),
             [streams[row].voice for row in rows],
             cue=torch.stack([streams[row].cue for row in rows]),
             sampling=Sampling(options.seed, options.temperature),
-            progress=lambda share, number=number: progress(0.05 + 0.95 * (number + share) / len(by_model)),
+            progress=model_progress,
         )
     return played
 

@@ -1,0 +1,61 @@
+"""What passes between a method's loss and the training loop."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What training asks for beside the plain distance to the gold standard.
+
+    Attributes
+    ----------
+    waveform : weight of the resynthesised signal's spectral distance, which teaches the phase head
+    waveform_from : share of the run, 0 to 1, after which it counts
+    latent_noise : standard deviation of noise on the latents
+    warp_semitones : largest local pitch shift of the input
+    equaliser_db : largest random equalisation of the input
+    adversary : weight of the reversed gradient of the domain classifier
+    adversary_steps : steps of the classifier for each step of the model
+    """
+
+    waveform: float = 0.0
+    waveform_from: float = 0.0
+    latent_noise: float = 0.0
+    warp_semitones: float = 0.0
+    equaliser_db: float = 0.0
+    adversary: float = 0.0
+    adversary_steps: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Where training stands when a loss is asked for.
+
+    Attributes
+    ----------
+    index : steps done before this one
+    share : of the run that is done, 0 to 1
+    generator : of every random number this step draws
+    config : the loss's settings
+    augment : whether inputs are distorted (false in validation)
+    fit_adversary : minimises a loss of the domain classifier's parameters for this batch
+    """
+
+    index: int
+    share: float
+    generator: torch.Generator
+    config: LossConfig
+    augment: bool = True
+    fit_adversary: Callable[[Callable[[], Tensor]], None] = field(default=lambda loss: None)
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """A loss by its terms; `total` is what is minimised."""
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
