@@ -1,0 +1,178 @@
+"""Where a StarNet set keeps its files.
+
+A piece is six files, NNN.K.wav or NNN.K.flac: K = 0 clarinet and vibraphone, 1 clarinet, 2 vibraphone, 3
+strings and piano, 4 strings, 5 piano. A set is a folder of them at any depth, or the published archives
+(starnet_part1.tar.gz and starnet_part2.tar.gz). A rendered set holds further takes of the same notes, each in
+its own takes/1, takes/2, ... beside take 0.
+"""
+
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from musicstar.domains import Voice
+
+SAMPLE_RATE = 16_000
+STEMS = (Voice.CLARINET, Voice.VIBRAPHONE, Voice.STRINGS, Voice.PIANO)
+FILE_NAME = re.compile(r"(?P<piece>[^.]+)\.(?P<voice>[0-5])\.(?:wav|flac)", re.IGNORECASE)
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+
+_STAMP = "archive.txt"
+
+
+class StarNetError(ValueError):
+    """A data set that cannot be used; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The files of one piece.
+
+    Attributes
+    ----------
+    takes : per take, the path of each voice it has; every take has the four stems. In an archive, a path is
+        the archive's followed by the member's.
+    """
+
+    name: str
+    takes: tuple[dict[Voice, Path], ...]
+
+
+def index(folder: str | Path, *, without: Path | None = None) -> tuple[Piece, ...]:
+    """List the pieces of a set, by name.
+
+    Archives count where a folder holds no loose files. They are read through once, minutes for the published
+    ones; `starnet.reduce` does without this pass.
+
+    Parameters
+    ----------
+    folder : an unpacked set, a folder with archives, or one archive
+    without : a folder within it that is not looked into
+
+    Raises
+    ------
+    StarNetError
+        There is no such folder, no file NNN.K.wav in it, a file twice, or a piece lacks a stem.
+    """
+    folder = Path(folder)
+    found = loose_files(folder, without=without)
+    if not found:
+        for archive in archives(folder):
+            names = [PurePosixPath(member.name) for _, member in _members(archive)]
+            found += [(name, archive / name) for name in names]
+    if not found:
+        raise StarNetError(
+            f"{folder}: no file of a StarNet set is there; expected NNN.K.wav or NNN.K.flac with K from 0 "
+            f"to 5, or archives ({', '.join(ARCHIVE_SUFFIXES)}) of them"
+        )
+    return _grouped(found, folder)
+
+
+def loose_files(folder: Path, *, without: Path | None = None) -> list[tuple[PurePosixPath, Path]]:
+    """The audio files of an unpacked set, in order, with their paths relative to it.
+
+    Raises
+    ------
+    StarNetError
+        There is no such folder.
+    """
+    if not folder.exists():
+        raise StarNetError(f"{folder}: there is no such folder or archive")
+    paths = sorted(p for p in folder.rglob("*") if FILE_NAME.fullmatch(p.name) and p.is_file())
+    kept = (p for p in paths if without is None or not p.resolve().is_relative_to(without.resolve()))
+    return [(PurePosixPath(p.relative_to(folder).as_posix()), p) for p in kept]
+
+
+def archives(folder: Path) -> list[Path]:
+    """The archives at a path: itself, or those in the folder."""
+    candidates = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    return [p for p in candidates if p.is_file() and p.name.lower().endswith(ARCHIVE_SUFFIXES)]
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Bring the audio of an archive into a folder at 16 kHz, one channel, in a single pass; resumable.
+
+    Raises
+    ------
+    StarNetError
+        The archive is damaged.
+    AudioError
+        A file in it is not audio.
+    """
+    from musicstar import audio
+
+    stat = archive.stat()
+    stamp = f"{stat.st_size} {stat.st_mtime_ns}"
+    stamp_path = folder / _STAMP
+    earlier = stamp_path.read_text() if stamp_path.is_file() else ""
+    if earlier == f"{stamp} whole":
+        return
+    if earlier != stamp:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp_path.write_text(stamp)
+    for tar, member in _members(archive):
+        name, take, voice = _place(PurePosixPath(member.name))
+        target = folder.joinpath(*(("takes", str(take)) if take else ()), f"{name}.{voice.value}.wav")
+        content = None if target.is_file() else tar.extractfile(member)
+        if content is None:
+            continue
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            raw = Path(scratch, PurePosixPath(member.name).name)
+            with raw.open("wb") as file:
+                shutil.copyfileobj(content, file, 1 << 20)
+            audio.write(target, audio.read(raw, sample_rate=SAMPLE_RATE))
+    stamp_path.write_text(f"{stamp} whole")
+
+
+def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The audio files of an archive as they come, without seeking."""
+    try:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                if member.isfile() and FILE_NAME.fullmatch(PurePosixPath(member.name).name):
+                    yield tar, member
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise StarNetError(f"{archive}: not readable as a tar archive ({error})") from error
+
+
+def _place(path: PurePosixPath) -> tuple[str, int, Voice]:
+    """Piece, take and voice of a file, by its path within the set."""
+    found = FILE_NAME.fullmatch(path.name)
+    assert found is not None
+    *_, above, folder = ("", "", *path.parts[:-1])
+    take = int(folder) if above == "takes" and folder.isdecimal() else 0
+    return found["piece"], take, Voice(int(found["voice"]))
+
+
+def _grouped(found: Sequence[tuple[PurePosixPath, Path]], folder: Path) -> tuple[Piece, ...]:
+    """Files to pieces; refuses what is there twice or not whole."""
+    takes: dict[str, dict[int, dict[Voice, Path]]] = {}
+    for relative, path in found:
+        name, take, voice = _place(relative)
+        voices = takes.setdefault(name, {0: {}}).setdefault(take, {})
+        if voice in voices:
+            raise StarNetError(
+                f"{name}.{voice.value} is there twice, expected once: {voices[voice]} and {path}"
+            )
+        voices[voice] = path
+    lacking = []
+    for name, by_take in sorted(takes.items()):
+        for take, voices in sorted(by_take.items()):
+            missing = [f"{name}.{voice.value} ({voice.label})" for voice in STEMS if voice not in voices]
+            if missing:
+                lacking.append(f"{', '.join(missing)}{f' of take {take}' if take else ''}")
+    if lacking:
+        more = f"; and so {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        count = sum(map(len, takes.values()))
+        raise StarNetError(
+            f"{folder}: {len(lacking)} of {count} takes lack stems: {'; '.join(lacking[:3])}{more}. "
+            f"Expected all of {', '.join(f'NNN.{voice.value} ({voice.label})' for voice in STEMS)}"
+        )
+    return tuple(
+        Piece(name, tuple(by_take[t] for t in sorted(by_take))) for name, by_take in sorted(takes.items())
+    )
