@@ -52,12 +52,13 @@ def _translate_one(
     """Write one input's translations, yielding what went wrong."""
     from musicstar.methods import studio
     from musicstar.methods.base import Options, Source
+    from musicstar.methods.shelf import why_not_offered
 
     target, backbone = Domain(arguments.to), Backbone(arguments.backbone)
     wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
     if arguments.method == "all" and stems is None:
         wanted = [method for method in wanted if not METHODS[method].needs_stems]
-    refused = studio.why_not_offered(backbone)
+    refused = why_not_offered(backbone)
     for method in set(wanted) & set(refused):
         yield f"{method}: {refused[method]}"
     options = Options(seed=arguments.seed, temperature=arguments.temperature)

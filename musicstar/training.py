@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from musicstar import checkpoint
 from musicstar.recipes import TrainConfig, runs
-from musicstar.starnet import load, reduce
+from musicstar.starnet import Reduced, load, reduce
 from musicstar.train import Run
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -47,18 +47,21 @@ def train(
     reduced = load(data) if (data / "reduced.json").is_file() else reduce(data, out / "reduced")
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     for number, (name, settings) in enumerate(planned.items()):
-        library = checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
         share = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60 / (len(planned) - number)
-
-        def start(settings: TrainConfig, *, resume: bool = resume, name: str = name) -> Run:
-            return Run(name, settings, reduced, out / name, library=library, resume=resume)
-
         earlier = out / name / "run.json"
         if resume and earlier.is_file():
-            settings = replace(settings, steps=Run.planned_steps(earlier))
+            steps = Run.planned_steps(earlier)
         elif fit and share is not None:
-            settings = replace(settings, steps=_steps_within(share, start(settings, resume=False)))
-        start(settings).train(budget_minutes=share, progress=progress)
+            steps = _steps_within(share, _begin(name, settings, reduced, out, resume=False))
+        else:
+            steps = settings.steps
+        run = _begin(name, replace(settings, steps=steps), reduced, out, resume=resume)
+        run.train(budget_minutes=share, progress=progress)
+
+
+def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume: bool) -> Run:
+    library = checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
+    return Run(name, settings, data, out / name, library=library, resume=resume)
 
 
 def _steps_within(minutes: float, trial: Run) -> int:

@@ -27,6 +27,7 @@ from musicstar.jobs import (
 )
 from musicstar.methods import base, studio
 from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.methods.shelf import why_not_offered
 
 LONGEST_MISMATCH_S = 0.25
 
@@ -37,7 +38,7 @@ def warm() -> dict[str, dict[str, str]]:
     import pyloudnorm  # noqa: F401
     import soundfile  # noqa: F401
 
-    return {backbone.value: studio.why_not_offered(backbone) for backbone in Backbone}
+    return {backbone.value: why_not_offered(backbone) for backbone in Backbone}
 
 
 def inspect(job: Job, limits: Limits) -> None:
@@ -92,7 +93,7 @@ def translate(job: Job, order: Order) -> None:
     if source is None:
         raise JobError("Choose a clip first.")
     ledger = _Ledger(job, order)
-    refused = studio.why_not_offered(order.backbone)
+    refused = why_not_offered(order.backbone)
     stems = tuple(audio.read(job.media_path(part.media)) for part in source.input.parts)
     runnable = []
     for method in order.methods:

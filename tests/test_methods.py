@@ -15,6 +15,7 @@ from musicstar.domains import MIXTURES, STEMS, Domain, Voice
 from musicstar.methods import studio
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.methods.shelf import why_not_offered
 
 SPECTRAL = {"width": 16, "hidden": 24, "phase_rank": 8}
 WAVENET = {
@@ -214,7 +215,7 @@ def test_what_cannot_be_translated_is_refused(shelf: checkpoint.Library, source:
 def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> None:
     keep(tmp_path, "mixture", "wavenet", "mixture", MIXTURES, content_similarity=0.11)
     poor = checkpoint.Library([tmp_path])
-    reasons = studio.why_not_offered(Backbone.WAVENET, shelf=poor)
+    reasons = why_not_offered(Backbone.WAVENET, shelf=poor)
     assert set(reasons) == set(METHODS)
     assert "0.11" in reasons["mixture"]
     assert "musicstar train wavenet-stem" in reasons["stem"]
@@ -222,4 +223,4 @@ def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> N
     with pytest.raises(NotOffered, match="musicstar train wavenet-stem"):
         list(run(poor, source, ["stem"], Backbone.WAVENET))
     keep(tmp_path, "mixture", "wavenet", "mixture", MIXTURES, content_similarity=0.31)
-    assert "mixture" not in studio.why_not_offered(Backbone.WAVENET, shelf=poor)
+    assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=poor)

@@ -1,97 +1,27 @@
 """Translation by any of the methods, with shipped or imported weights; work is shared where weights allow."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from musicstar import backbones, checkpoint
+from musicstar import checkpoint
 from musicstar.audio import SAMPLE_RATE, AudioError, Clip, require_sound
 from musicstar.backbones import LATENT_SAMPLES, LEVEL_DBFS, Model, Sampling
-from musicstar.domains import STEMS, Domain, Voice
-from musicstar.methods.base import (
-    Cancelled,
-    Method,
-    NotOffered,
-    Options,
-    Sound,
-    Source,
-    Stream,
-    Translation,
-)
+from musicstar.domains import Domain, Voice
+from musicstar.methods.base import Cancelled, Method, Options, Sound, Source, Stream, Translation
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
+from musicstar.methods.shelf import StoredParts, library
 from musicstar.spectral import CONTEXT_SAMPLES
 
-SHIPPED = Path(__file__).parent.parent / "weights"
-LEAST_SIMILARITY = 0.25
 BLOCK_SAMPLES = 600 * LATENT_SAMPLES
 GUESS_SAMPLES = 64_000
-
-
-def library() -> checkpoint.Library:
-    """The checkpoints there are: folders named in MUSICSTAR_WEIGHTS (separated as in PATH) before the shipped ones."""
-    named = [Path(folder) for folder in os.environ.get("MUSICSTAR_WEIGHTS", "").split(os.pathsep) if folder]
-    return checkpoint.Library([*named, SHIPPED])
-
-
-@lru_cache(maxsize=16)
-def _load(path: Path, modified: float) -> nn.Module:
-    return backbones.load(path)
-
-
-class StoredParts:
-    """Networks of one backbone out of a library, each read once on first use."""
-
-    def __init__(self, backbone: Backbone, shelf: checkpoint.Library) -> None:
-        self.backbone, self.shelf = backbone, shelf
-
-    def autoencoder(self, recipe: str, voice: Voice) -> Model:
-        """The trained autoencoder; raises NotOffered where there is none."""
-        model = self._get(self.backbone, recipe, voice)
-        assert isinstance(model, Model)
-        return model
-
-    def separator(self, domain: Domain) -> nn.Module:
-        """The trained separator; raises NotOffered where there is none."""
-        return self._get("demucs", "separation", domain.stems[0])
-
-    def _get(self, family: str, recipe: str, voice: Voice) -> nn.Module:
-        path = self.shelf.find(family, recipe, voice.label)
-        if path is None:
-            raise NotOffered(_how_to_get(family, recipe, voice))
-        return _load(path, path.stat().st_mtime)
-
-
-def why_not_offered(backbone: Backbone, *, shelf: checkpoint.Library | None = None) -> dict[str, str]:
-    """The methods that cannot be offered on a backbone, each with the reason and what to do about it."""
-    cards = (shelf or library()).cards().values()
-    reasons: dict[str, str] = {}
-    for name, info in METHODS.items():
-        for recipe in info.recipes:
-            family = "demucs" if recipe == "separation" else backbone.value
-            wanted = [Voice.CV, Voice.SP] if recipe == "mixture" else STEMS
-            for voice in wanted:
-                found = [
-                    card for card in cards if (card.backbone, card.recipe) == (family, recipe) and voice.label in card.voices
-                ]
-                reached = found[0].training.get("content_similarity") if found else None
-                if not found:
-                    reasons.setdefault(name, _how_to_get(family, recipe, voice))
-                elif reached is not None and reached < LEAST_SIMILARITY:
-                    reasons.setdefault(
-                        name,
-                        f"The {family} weights for {voice.label} reach a content similarity of {reached:.2f} on held-out "
-                        f"pieces, and {LEAST_SIMILARITY} is asked for. {_remedy(family, recipe)}",
-                    )
-    return reasons
 
 
 @torch.inference_mode()
@@ -105,31 +35,13 @@ def guess_domain(clip: Clip, *, shelf: checkpoint.Library | None = None) -> tupl
     NotOffered
         There are no weights to guess with.
     """
-    path = (shelf or library()).find("spectral", "guess", Voice.SP.label)
-    if path is None:
-        raise NotOffered(_how_to_get("guess", "domain", Voice.SP))
-    guesser = _load(path, path.stat().st_mtime)
-    sound, _, _ = _prepare(Source(Domain.CV, clip))
-    windows = sound.mixture.split(GUESS_SAMPLES)
+    guesser = StoredParts(Backbone.SPECTRAL, shelf or library()).guesser()
+    windows = list(torch.split(_prepare(Source(Domain.CV, clip)).sound.mixture, GUESS_SAMPLES))
     # A last window of under a second says little; it counts only where it is all there is.
     long_enough = [window for window in windows if len(window) >= SAMPLE_RATE] or [windows[0]]
     odds = torch.stack([guesser(window[None])[0] for window in long_enough]).mean()
     share_sp = float(torch.sigmoid(odds))
     return (Domain.SP, share_sp) if share_sp >= 0.5 else (Domain.CV, 1 - share_sp)
-
-
-def _how_to_get(family: str, recipe: str, voice: Voice) -> str:
-    return f"There are no {family} weights of {recipe} for {voice.label}. {_remedy(family, recipe)}"
-
-
-def _remedy(family: str, recipe: str) -> str:
-    if family == "wavenet":
-        return (
-            f"Train them (musicstar train wavenet-{recipe}) or import the authors' "
-            "(musicstar checkpoint convert), and name their folder in MUSICSTAR_WEIGHTS."
-        )
-    name = "separation-cv, separation-sp" if family == "demucs" else f"{family}-{recipe}"
-    return f"Train them (musicstar train {name}) and name their folder in MUSICSTAR_WEIGHTS."
 
 
 def translate_all(
@@ -167,20 +79,26 @@ def translate_all(
     unknown = set(names) - set(METHODS)
     if unknown:
         raise ValueError(f"unknown method {', '.join(sorted(unknown))}: expected one of {', '.join(METHODS)}")
-    sound, samples, gain_db = _prepare(source)
+    prepared = _prepare(source)
     parts = StoredParts(backbone, shelf or library())
     methods = [CLASSES[name](parts) for name in dict.fromkeys(names)]
     groups: dict[tuple[int, ...], list[Method]] = {}
     for method in methods:
         groups.setdefault(tuple(id(model) for model in method.speaker(target)), []).append(method)
     for group in groups.values():
-        yield from _translate_group(
-            group, sound, target, backbone, options, on_progress or (lambda name, share: None), samples, gain_db
-        )
+        yield from _translate_group(group, prepared, target, backbone, options, on_progress or (lambda name, share: None))
 
 
-def _prepare(source: Source) -> tuple[Sound, int, float]:
-    """The source as the networks take it, its length in samples, and the gain that was applied, in dB."""
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A source as the networks take it, its length in samples, and the gain that was applied."""
+
+    sound: Sound
+    samples: int
+    gain_db: float
+
+
+def _prepare(source: Source) -> _Prepared:
     clips = [] if source.stems is None else [clip.resampled(SAMPLE_RATE) for clip in source.stems]
     if source.mixture is not None:
         mixture = source.mixture.resampled(SAMPLE_RATE)
@@ -198,20 +116,19 @@ def _prepare(source: Source) -> tuple[Sound, int, float]:
     gain_db = LEVEL_DBFS - mixture.rms_dbfs()
     stacked = torch.from_numpy(np.stack([mixture.wav, *(clip.wav for clip in clips)]))
     padded = F.pad(stacked * 10 ** (gain_db / 20), (0, -samples % LATENT_SAMPLES))
-    return Sound(source.domain, padded[0], padded[1:] if clips else None), samples, gain_db
+    return _Prepared(Sound(source.domain, padded[0], padded[1:] if clips else None), samples, gain_db)
 
 
 def _translate_group(
     group: list[Method],
-    sound: Sound,
+    prepared: _Prepared,
     target: Domain,
     backbone: Backbone,
     options: Options,
     on_progress: Callable[[str, float], None],
-    samples: int,
-    gain_db: float,
 ) -> Iterator[Translation]:
     started = time.monotonic()
+    sound = prepared.sound
     seconds = {"encode": 0.0, "decode": 0.0}
     total = len(sound.mixture)
     # A WaveNet remembers what it has played, so it gets the whole clip; the spectral networks look a bounded way.
@@ -251,8 +168,9 @@ def _translate_group(
             row += count
     seconds["total"] = time.monotonic() - started
     for method in group:
-        yield _finish(method, sound, target, backbone, voices[method.name], outputs[method.name], samples, gain_db, seconds)
+        mix, stems = _finish(outputs[method.name], voices[method.name], prepared)
         on_progress(method.name, 1.0)
+        yield Translation(method.name, backbone, sound.domain, target, mix, stems, dict(seconds))
 
 
 def _decode(
@@ -279,24 +197,14 @@ def _decode(
     return played
 
 
-def _finish(
-    method: Method,
-    sound: Sound,
-    target: Domain,
-    backbone: Backbone,
-    voices: list[Voice],
-    played: Tensor,
-    samples: int,
-    gain_db: float,
-    seconds: dict[str, float],
-) -> Translation:
-    """Give the output the level of its source, and keep it within full scale."""
-    played = played[:, :samples] * 10 ** (-gain_db / 20)
+def _finish(played: Tensor, voices: list[Voice], prepared: _Prepared) -> tuple[Clip, dict[Voice, Clip]]:
+    """Give an output Tensor[voices, T] the level of its source, and keep it within full scale."""
+    played = played[:, : prepared.samples] * 10 ** (-prepared.gain_db / 20)
     mix = played.sum(dim=0)
     peak = max(float(mix.abs().max()), float(played.abs().max()))
+    if not math.isfinite(peak):
+        raise ArithmeticError("the networks gave values that are not numbers")
     if peak > 1:
         played, mix = played / peak, mix / peak
-    if not math.isfinite(peak):
-        raise ArithmeticError(f"{method.name} on {backbone} gave values that are not numbers")
     stems = {voice: Clip(wav.numpy()) for voice, wav in zip(voices, played, strict=True) if not voice.is_mixture}
-    return Translation(method.name, backbone, sound.domain, target, Clip(mix.numpy()), stems, dict(seconds))
+    return Clip(mix.numpy()), stems
