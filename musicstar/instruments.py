@@ -355,8 +355,9 @@ def gain_db(patch: Patch, voice: Voice) -> float:
 def canonical_gains(font: str | Path) -> dict[int, float]:
     """The table `FLUIDR3_GAINS_DB`, measured anew from that font.
 
-    Write it again with ``python -c "from musicstar.instruments import *;
-    print(canonical_gains(find_fonts()[0]))"``.
+    To write it again::
+
+        python -c "from musicstar.instruments import *; print(canonical_gains(find_fonts()[0]))"
     """
     patches = {voice: Patch(str(font), PROGRAMS[voice][0]) for voice in STEMS}
     return {patch.program: round(measured_gain_db(patch, voice), 2) for voice, patch in patches.items()}

@@ -1,4 +1,4 @@
-"""Reduced StarNet, as the paper makes it: 16 kHz, one channel, the stems of a piece at one length, no silence.
+"""Reduced StarNet, as the paper makes it: 16 kHz, one channel, stems of one length, none silent.
 
 Stretches where one of the stems is silent are cut from all at once.
 

@@ -1,0 +1,452 @@
+"""Instruments in tune and in time; timbres; rendered sets."""
+
+import json
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicstar import instruments, synthesis, timbres
+from musicstar.domains import Domain, Voice
+from musicstar.instruments import (
+    FLUIDR3,
+    FLUIDR3_GAINS_DB,
+    MELODIES,
+    PITCH_TOLERANCE,
+    PROGRAMS,
+    STEMS,
+    Patch,
+    SynthesisError,
+    active_dbfs,
+    canonical_gains,
+    find_fonts,
+    fundamental_hz,
+    out_of_tune,
+    pitch_error,
+    play,
+)
+from musicstar.pieces import compose
+from musicstar.scores import Note, Score, read_midi, write_midi
+from musicstar.starnet import index
+from musicstar.synthesis import render, render_set
+from musicstar.timbres import Recipe, Room, Sound, canonical_recipe, varied_recipe
+
+RATE = 32_000
+NOTES = [Note(0.1, 0.5, 60, 80), Note(0.7, 0.5, 67, 90), Note(0.7, 0.5, 72, 70)]
+
+
+def patch_of(font: Path, voice: Voice) -> Patch:
+    return Patch(str(font), PROGRAMS[voice][0])
+
+
+@pytest.fixture(scope="module")
+def recipe(soundfont: Path) -> Recipe:
+    return canonical_recipe(soundfont)
+
+
+@pytest.fixture(scope="module")
+def takes(soundfont: Path) -> list[Recipe]:
+    refused: set[Patch] = set()
+    return [varied_recipe([soundfont], np.random.default_rng(seed), refused=refused) for seed in range(4)]
+
+
+# Playing
+
+
+@pytest.mark.parametrize("voice", STEMS)
+def test_playing_repeats_bit_for_bit(voice: Voice, soundfont: Path) -> None:
+    patch = patch_of(soundfont, voice)
+    first = play(NOTES, patch, duration_s=1.5, rate=RATE)
+    play(NOTES[:1], patch_of(soundfont, Voice.PIANO), duration_s=0.5, rate=RATE)
+    assert first.dtype == np.float32
+    assert first.shape == (48_000,)
+    assert np.array_equal(play(NOTES, patch, duration_s=1.5, rate=RATE), first)
+
+
+@pytest.mark.parametrize("voice", STEMS)
+@pytest.mark.parametrize("take", range(3))
+def test_notes_begin_on_their_block_in_every_instrument(voice: Voice, take: int, takes: list[Recipe]) -> None:
+    patch = takes[take].sounds[STEMS.index(voice)].patch
+    early = play([Note(3200 / RATE, 0.3, 69, 90)], patch, duration_s=0.6, rate=RATE)
+    late = play([Note((3200 + 640) / RATE, 0.3, 69, 90)], patch, duration_s=0.6, rate=RATE)
+    assert not early[:3200].any()
+    assert early[3200:3840].any()
+    assert np.array_equal(early[:-640], late[640:])
+
+
+def test_the_shortest_note_is_heard_and_ends(soundfont: Path) -> None:
+    wav = play([Note(0.0, 0.0, 69, 90)], patch_of(soundfont, Voice.CLARINET), duration_s=1.0, rate=RATE)
+    assert wav[:3200].any()
+    assert np.abs(wav[16_000:]).max() < 1e-3
+
+
+def test_no_notes_are_silence(soundfont: Path) -> None:
+    assert not play([], patch_of(soundfont, Voice.PIANO), duration_s=0.1, rate=RATE).any()
+
+
+# What is missing
+
+
+def test_a_font_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SynthesisError, match=r"no\.sf2: there is no such soundfont"):
+        find_fonts([tmp_path / "no.sf2"])
+
+
+def test_no_font_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(instruments, "FONT_FOLDERS", (str(tmp_path),))
+    with pytest.raises(SynthesisError, match="apt-get install fluid-soundfont-gm"):
+        find_fonts()
+
+
+def test_fonts_are_found_canonical_first_and_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TimGM6mb.sf2", FLUIDR3, "unknown.sf2"):
+        (tmp_path / name).touch()
+    (tmp_path / "sf_GMbank.sf2").symlink_to(tmp_path / "TimGM6mb.sf2")
+    monkeypatch.setattr(instruments, "FONT_FOLDERS", (str(tmp_path), str(tmp_path)))
+    assert find_fonts() == (tmp_path / FLUIDR3, tmp_path / "TimGM6mb.sf2")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (ModuleNotFoundError("No module named 'fluidsynth'"), r"pip install 'music-star-studio\[render\]'"),
+        (ImportError("Couldn't find the FluidSynth library."), "apt-get install libfluidsynth3"),
+        (OSError("wrong ELF class"), "apt-get install libfluidsynth3"),
+    ],
+)
+def test_no_library_says_how_to_get_it(fault: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "fluidsynth":
+                raise fault
+
+    monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(SynthesisError, match=message):
+        instruments._library.__wrapped__()
+
+
+def test_a_file_that_is_no_font(soundfont: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.sf2"
+    bad.write_bytes(b"RIFF but nothing else")
+    with pytest.raises(SynthesisError, match=r"bad\.sf2: cannot be read as a soundfont"):
+        play(NOTES, Patch(str(bad), 0), duration_s=0.1, rate=RATE)
+
+
+def test_a_program_that_is_not_there(soundfont: Path) -> None:
+    with pytest.raises(SynthesisError, match="holds no program 128 in bank 0"):
+        play(NOTES, Patch(str(soundfont), 128), duration_s=0.1, rate=RATE)
+
+
+# Pitch
+
+
+@pytest.mark.parametrize("hertz", [82.4, 196.0, 441.5, 1318.5])
+@pytest.mark.parametrize(
+    "partials",
+    [
+        {1: 1.0},
+        {1: 0.3, 3: 1.0, 5: 0.8},  # a clarinet's low register
+        {1: 1.0, 4: 0.7, 10: 0.2},  # a vibraphone
+        {1: 0.05, 2: 1.0, 3: 0.9, 4: 0.5},  # a fundamental 26 dB below
+    ],
+    ids=["sine", "odd", "bar", "weak"],
+)
+def test_the_fundamental_of_known_tones(hertz: float, partials: dict[int, float]) -> None:
+    time_s = np.arange(round(0.6 * RATE)) / RATE
+    wav = sum(a * np.sin(2 * np.pi * n * hertz * time_s) for n, a in partials.items() if n * hertz < 15_000)
+    assert abs(12 * np.log2(fundamental_hz(np.asarray(wav), RATE) / hertz)) < 0.1
+
+
+@pytest.mark.parametrize("voice", STEMS)
+def test_the_canonical_instruments_are_in_tune(voice: Voice, soundfont: Path) -> None:
+    assert out_of_tune(patch_of(soundfont, voice), voice) is None
+
+
+@pytest.mark.parametrize("cents", [-1200.0, -60.0, 60.0, 700.0, 1200.0])
+@pytest.mark.parametrize("voice", STEMS)
+def test_a_detuned_instrument_is_refused(voice: Voice, cents: float, soundfont: Path) -> None:
+    patch = replace(patch_of(soundfont, voice), tune_cents=cents)
+    problem = out_of_tune(patch, voice)
+    assert problem is not None
+    assert f"program {patch.program} ({voice.label}) plays key" in problem
+    assert f"at most {PITCH_TOLERANCE:g} is accepted" in problem
+    assert pitch_error(patch, 60) == pytest.approx(cents / 100, abs=0.3)
+
+
+def test_a_silent_instrument_is_refused(soundfont: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruments, "play", lambda *_, **__: np.zeros(24_000, np.float32))
+    assert pitch_error.__wrapped__(patch_of(soundfont, Voice.PIANO), 60) == np.inf
+
+
+def test_recipes_do_without_what_is_out_of_tune(
+    soundfont: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = instruments.pitch_error
+    monkeypatch.setattr(
+        instruments, "pitch_error", lambda patch, key: real(patch, key) + (0.5 if patch.program == 48 else 0.0)
+    )
+    with pytest.raises(SynthesisError, match=r"program 48 \(strings\) plays key 52 \+0\.[3-7]"):
+        canonical_recipe(soundfont)
+    refused: set[Patch] = set()
+    with caplog.at_level(logging.WARNING, logger="musicstar.timbres"):
+        drawn = [varied_recipe([soundfont], np.random.default_rng(s), refused=refused) for s in range(6)]
+    assert refused == {Patch(str(soundfont), 48)}
+    assert [record.message.startswith("refused: ") for record in caplog.records] == [True]
+    assert 48 not in {recipe.sounds[2].patch.program for recipe in drawn}
+
+
+def test_no_instrument_in_tune(soundfont: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instruments, "pitch_error", lambda patch, key: 1.0)
+    with pytest.raises(SynthesisError, match=f"no clarinet passes the pitch test in {soundfont.name}"):
+        varied_recipe([soundfont], np.random.default_rng(0))
+
+
+# Level
+
+
+def test_active_level_by_hand() -> None:
+    wav = np.zeros(16_000)
+    assert active_dbfs(wav, 16_000) == -np.inf
+    wav[:8_000] = 0.1
+    assert active_dbfs(wav, 16_000) == pytest.approx(-20)
+    wav[8_000:] = 0.0009  # over 40 dB below
+    assert active_dbfs(wav, 16_000) == pytest.approx(-20)
+    wav[8_000:] = 0.0011
+    assert active_dbfs(wav, 16_000) == pytest.approx(-23, abs=0.05)
+
+
+def test_the_table_of_gains_is_what_its_command_measures(soundfont: Path) -> None:
+    if soundfont.name != FLUIDR3:
+        pytest.skip(f"the table is of {FLUIDR3}")
+    assert canonical_gains(soundfont) == pytest.approx(FLUIDR3_GAINS_DB, abs=0.1)
+
+
+def test_domains_lie_near_the_levels_of_real_starnet(recipe: Recipe) -> None:
+    rendered = [render(compose(seed, duration_s=8.0), recipe, duration_s=8.0) for seed in range(6)]
+    for domain, level_dbfs in ((Domain.CV, -31), (Domain.SP, -34)):
+        levels = [10 * np.log10(np.mean((voices[domain.mixture] / 32767.0) ** 2)) for voices in rendered]
+        assert np.mean(levels) == pytest.approx(level_dbfs, abs=3)
+        melody, accompaniment = domain.stems
+        upper, lower = ([active_dbfs(v[part] / 32767.0, 16_000) for v in rendered] for part in (melody, accompaniment))
+        assert -6 < np.mean(lower) - np.mean(upper) < 0
+
+
+# Rendering
+
+
+def test_rendering_repeats_and_mixtures_are_exact_sums(recipe: Recipe, takes: list[Recipe]) -> None:
+    score = compose(5, duration_s=4.0)
+    for one in (recipe, *takes):
+        voices = render(score, one, duration_s=4.0)
+        assert voices.dtype == np.int16
+        assert voices.shape == (6, 64_000)
+        wide = voices.astype(int)
+        assert np.array_equal(wide[0], wide[1] + wide[2])
+        assert np.array_equal(wide[3], wide[4] + wide[5])
+        assert np.abs(wide).max(axis=1).min() > 30
+        assert np.array_equal(render(score, one, duration_s=4.0), voices)
+
+
+def test_all_voices_and_takes_are_aligned_to_the_sample(recipe: Recipe, takes: list[Recipe]) -> None:
+    """Neither equalisation nor rate conversion moves a stem against its dry original; rooms only follow."""
+    score = Score(tuple(NOTES[:2]), tuple(NOTES))
+    size = 1 << 16
+    for one in (recipe, *takes):
+        near = replace(one, rooms=tuple(replace(room, wet=0.0) for room in one.rooms))
+        voices = render(score, near, duration_s=1.5).astype(float)
+        for voice, sound in zip(STEMS, one.sounds, strict=True):
+            notes = score.melody if voice in MELODIES else score.accompaniment
+            dry = np.fft.rfft(play(notes, sound.patch, duration_s=1.5, rate=RATE), 2 * size)[: size // 2 + 1]
+            correlation = np.fft.irfft(np.fft.rfft(voices[voice], size) * dry.conj())
+            assert np.argmax(correlation) == 0
+
+
+def test_takes_differ_from_the_canonical_one_in_sound_only(recipe: Recipe, takes: list[Recipe]) -> None:
+    assert len({recipe, *takes}) == len(takes) + 1
+    for take in takes:
+        for voice, sound in zip(STEMS, take.sounds, strict=True):
+            assert sound.patch.program in PROGRAMS[voice]
+            assert abs(sound.patch.tune_cents) <= 15
+        assert all(room.wet == 0 or 0.5 <= room.decay_s <= 1.8 for room in take.rooms)
+
+
+def test_a_recipe_comes_back_from_json(takes: list[Recipe]) -> None:
+    from dataclasses import asdict
+
+    for take in takes:
+        assert Recipe.from_dict(json.loads(json.dumps(asdict(take)))) == take
+
+
+def test_nothing_folds_back_from_above_the_band(soundfont: Path) -> None:
+    """The highest notes of the brightest instrument leave the gaps between their partials empty."""
+    flat = (0.0,) * len(timbres.EQ_HZ)
+    sound = Sound(patch_of(soundfont, Voice.CLARINET), 0.0, flat)
+    dry = Room(0, 1.0, 0.0)
+    score = Score((Note(0.0, 1.4, 88, 100),), ())
+    wav = render(score, Recipe((sound,) * 4, (dry, dry)), duration_s=1.5)[Voice.CLARINET][4_000:20_384]
+    power = np.abs(np.fft.rfft(wav * np.blackman(len(wav)))) ** 2
+    partial_hz = 440 * 2 ** (19 / 12)
+    distance_hz = np.abs((np.fft.rfftfreq(len(wav), 1 / 16_000) + partial_hz / 2) % partial_hz - partial_hz / 2)
+    assert power[distance_hz > 200].sum() < 1e-4 * power.sum()
+
+
+def test_equalisation_does_what_it_says() -> None:
+    sound = Sound(Patch("none", 0), 6.0, (0.0, 0.0, 3.0, 0.0, -12.0, 0.0, 0.0, 0.0))
+    response = synthesis._desk_response(sound, np.linspace(0, 8_000, 8_001))
+    found = 20 * np.log10(response[[60, 250, 500, 2000, 7000]])
+    assert found == pytest.approx([6, 6, 9, -6, 6], abs=1e-6)
+    assert response[8_000] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_room_decays_as_it_says_and_stays_the_same() -> None:
+    size, sample_rate = 1 << 16, 16_000
+    for room in (Room(0, 1.2, 0.4), Room(7, 0.6, 0.2)):
+        impulse = np.fft.irfft(synthesis._room_response(room, size, sample_rate), size)
+        assert impulse[0] == pytest.approx(1)
+        assert np.abs(impulse[1 : round(0.012 * sample_rate)]).max() < 1e-9
+        tail = impulse[1:]
+        assert np.sqrt(tail @ tail) == pytest.approx(room.wet)
+        early, late = (np.mean(tail[round(at * room.decay_s * sample_rate) :][:1600] ** 2) for at in (0.1, 0.6))
+        assert 10 * np.log10(early / late) == pytest.approx(30, abs=2)
+    assert np.all(synthesis._room_response(Room(3, 1.0, 0.0), size, sample_rate) == 1)
+    # The first three of NumPy's frozen stream for seed 0.
+    assert np.random.RandomState(0).standard_normal(3) == pytest.approx([1.76405235, 0.40015721, 0.97873798])
+
+
+def test_rates_and_levels_that_are_refused(recipe: Recipe) -> None:
+    score = Score(tuple(NOTES), tuple(NOTES))
+    with pytest.raises(SynthesisError, match="cannot render at 96000 Hz, expected 8000 to 48000"):
+        render(score, recipe, duration_s=1.0, sample_rate=96_000)
+    loud = replace(recipe, sounds=tuple(replace(s, gain_db=s.gain_db + 40) for s in recipe.sounds))
+    with pytest.raises(SynthesisError, match=r"clarinet: peak at .* needs less gain"):
+        render(score, loud, duration_s=1.0)
+
+
+def test_other_rates_sound_alike(recipe: Recipe) -> None:
+    score = Score(tuple(NOTES), tuple(NOTES))
+    low, high = (render(score, recipe, duration_s=1.5, sample_rate=rate) for rate in (16_000, 32_000))
+    assert high.shape == (6, 48_000)
+    for a, b in zip(low, high, strict=True):
+        assert np.std(b) == pytest.approx(np.std(a), rel=0.1)
+
+
+# Sets
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def small_set(out: Path, font: Path, **options: object) -> Path:
+    settings = {"pieces": 2, "seconds": 2.5, "seed": 4, "takes": 1, "fonts": [font], "jobs": 1} | options
+    return render_set(out, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def rendered(soundfont: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_set(tmp_path_factory.mktemp("rendered"), soundfont)
+
+
+def test_a_set_has_the_layout_of_starnet(rendered: Path) -> None:
+    pieces = index(rendered)
+    assert [(piece.name, len(piece.takes)) for piece in pieces] == [("001", 2), ("002", 2)]
+    for piece in pieces:
+        for take in piece.takes:
+            assert set(take) == set(Voice)
+            read = {voice: soundfile.read(path, dtype="int16") for voice, path in take.items()}
+            assert {(len(wav), rate) for wav, rate in read.values()} == {(40_000, 16_000)}
+            for domain in Domain:
+                melody, accompaniment = (read[voice][0].astype(int) for voice in domain.stems)
+                assert np.array_equal(read[domain.mixture][0], melody + accompaniment)
+
+
+def test_a_set_keeps_its_notes_and_recipes(rendered: Path, recipe: Recipe) -> None:
+    assert read_midi(rendered / "001.mid") == compose(4 * 1_000_003, duration_s=2.5)
+    card = json.loads((rendered / "001.json").read_text())
+    assert Recipe.from_dict(card["recipe"]) == recipe
+    varied = json.loads((rendered / "takes/1/001.json").read_text())
+    assert varied["notes_sha256"] == card["notes_sha256"]
+    voices = render(
+        read_midi(rendered / "001.mid"), Recipe.from_dict(varied["recipe"]), duration_s=varied["duration_s"]
+    )
+    for voice in Voice:
+        kept, _ = soundfile.read(rendered / f"takes/1/001.{voice.value}.wav", dtype="int16")
+        assert np.array_equal(kept, voices[voice])
+
+
+def test_a_second_call_renders_only_what_is_missing(
+    rendered: Path, soundfont: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(rendered)
+    done: list[str] = []
+    real = synthesis.Job.run
+
+    def counted(job: synthesis.Job) -> None:
+        done.append(f"{job.name}/{job.take}")
+        real(job)
+
+    monkeypatch.setattr(synthesis.Job, "run", counted)
+    small_set(rendered, soundfont)
+    assert done == []
+    (rendered / "takes/1/002.json").unlink()
+    (rendered / "takes/1/002.4.wav").write_bytes(b"broken off")
+    told: list[tuple[int, int]] = []
+    small_set(rendered, soundfont, progress=lambda *counts: told.append(counts))
+    assert done == ["002/1"]
+    assert told == [(4, 4)]
+    assert contents(rendered) == before
+
+
+def test_kept_notes_are_rendered_without_the_composer(
+    rendered: Path, soundfont: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(rendered)
+    for path in before:
+        if path.endswith(".mid"):
+            (tmp_path / path).write_bytes(before[path])
+    monkeypatch.setattr(synthesis, "compose", lambda *_, **__: pytest.fail("composed anew"))
+    assert contents(small_set(tmp_path, soundfont)) == before
+
+
+def test_other_settings_render_anew(soundfont: Path, tmp_path: Path) -> None:
+    before = contents(small_set(tmp_path, soundfont, pieces=1, takes=0))
+    after = contents(small_set(tmp_path, soundfont, pieces=1, takes=0, seconds=3.0))
+    assert set(after) == set(before)
+    assert not set(after.values()) & set(before.values())
+
+
+def test_processes_make_no_difference(rendered: Path, soundfont: Path, tmp_path: Path) -> None:
+    assert contents(small_set(tmp_path, soundfont, pieces=2, takes=0, jobs=2)) == {
+        name: content for name, content in contents(rendered).items() if not name.startswith("takes/")
+    }
+
+
+def test_a_render_that_fails_leaves_no_card(soundfont: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, *_: object) -> None:
+        raise OSError(f"{path}: no space left")
+
+    monkeypatch.setattr(synthesis, "write_wav", broken)
+    with pytest.raises(OSError, match="no space left"):
+        small_set(tmp_path, soundfont, pieces=1, takes=0)
+    assert [path.name for path in tmp_path.rglob("*")] == ["001.mid"]
+
+
+def test_midi_files_are_rendered_in_their_length(soundfont: Path, tmp_path: Path) -> None:
+    short = write_midi(tmp_path / "short.mid", Score(tuple(NOTES[:2]), tuple(NOTES)))
+    long = write_midi(tmp_path / "long.mid", Score(tuple(NOTES[:2]), (Note(0.0, 9.0, 50, 80),)))
+    out = small_set(tmp_path / "out", soundfont, midi=[short, long], takes=0)
+    assert soundfile.info(out / "001.0.wav").duration == pytest.approx(1.2 + synthesis.MIDI_TAIL_S, abs=0.01)
+    assert soundfile.info(out / "002.0.wav").duration == 2.5
+    assert [n.key for n in read_midi(out / "001.mid").melody] == [60, 67]
+    assert len(index(out)) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"pieces": 0}, {"takes": -1}, {"seconds": 0.0}])
+def test_numbers_out_of_range(wrong: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(SynthesisError, match="expected at least one piece"):
+        render_set(tmp_path, **wrong)  # type: ignore[arg-type]
