@@ -57,7 +57,9 @@ def _translate_one(
     target, backbone = Domain(arguments.to), Backbone(arguments.backbone)
     wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
     if arguments.method == "all" and stems is None:
-        print(f"musicstar: {name}: single left out, it translates stems (--stems MELODY ACCOMPANIMENT)", file=sys.stderr)
+        print(
+            f"musicstar: {name}: single left out, it translates stems (--stems MELODY ACCOMPANIMENT)", file=sys.stderr
+        )
         wanted = [method for method in wanted if not METHODS[method].needs_stems]
     refused = why_not_offered(backbone)
     for method in set(wanted) & set(refused):

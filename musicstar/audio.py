@@ -41,13 +41,10 @@ class Clip:
 
     def __post_init__(self) -> None:
         if self.wav.ndim != 1 or self.wav.dtype != np.float32:
-            raise AudioError(
-                f"a clip holds float32 samples in one dimension, not {self.wav.dtype} in {self.wav.ndim}"
-            )
+            raise AudioError(f"a clip holds float32 samples in one dimension, not {self.wav.dtype} in {self.wav.ndim}")
         if self.sample_rate not in SAMPLE_RATES:
             raise AudioError(
-                f"a sample rate of {self.sample_rate} Hz; "
-                f"expected {SAMPLE_RATES.start} to {SAMPLE_RATES.stop - 1} Hz"
+                f"a sample rate of {self.sample_rate} Hz; expected {SAMPLE_RATES.start} to {SAMPLE_RATES.stop - 1} Hz"
             )
 
     @property
@@ -163,22 +160,16 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
                 raise AudioError(f"{path.name}: {file.channels} channels, at most {MAX_CHANNELS} are read")
             # libsndfile neither seeks in such a stream nor reads its last block.
             if file.frames >= UNKNOWN_FRAMES:
-                raise AudioError(
-                    f"{path.name}: its header leaves the length open; expected one that states it"
-                )
+                raise AudioError(f"{path.name}: its header leaves the length open; expected one that states it")
             duration_s = file.frames / file.samplerate
             if max_duration_s is not None and duration_s > max_duration_s:
                 raise AudioError(f"{path.name}: {duration_s:.1f} s long, the limit is {max_duration_s:g} s")
             return file.read(dtype="float32", always_2d=True), file.samplerate
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")
-        raise AudioError(
-            f"{path.name}: not readable as audio ({reason}); expected WAV, FLAC, OGG or MP3"
-        ) from error
+        raise AudioError(f"{path.name}: not readable as audio ({reason}); expected WAV, FLAC, OGG or MP3") from error
     except MemoryError as error:
-        raise AudioError(
-            f"{path.name}: {duration_s:.0f} s long, too much for this machine's memory"
-        ) from error
+        raise AudioError(f"{path.name}: {duration_s:.0f} s long, too much for this machine's memory") from error
     except OSError as error:
         raise AudioError(f"{path.name}: not readable ({error.strerror})") from error
 
@@ -189,9 +180,7 @@ def require_sound(clip: Clip, name: str, *, min_duration_s: float = 0.1) -> Clip
         raise AudioError(f"{name}: {clip.duration_s:.3f} s long, at least {min_duration_s:g} s is needed")
     level_dbfs = clip.rms_dbfs()
     if level_dbfs < SILENCE_DBFS:
-        raise AudioError(
-            f"{name}: the clip is silent (level {level_dbfs:.0f} dBFS, expected above {SILENCE_DBFS:.0f})"
-        )
+        raise AudioError(f"{name}: the clip is silent (level {level_dbfs:.0f} dBFS, expected above {SILENCE_DBFS:.0f})")
     return clip
 
 

@@ -113,9 +113,7 @@ class Model(nn.Module, ABC):
 class SpectralModel(Model):
     """The parallel backbone behind the common face."""
 
-    def __init__(
-        self, config: spectral.SpectralConfig, voices: Sequence[Voice], *, encoder_only: bool = False
-    ) -> None:
+    def __init__(self, config: spectral.SpectralConfig, voices: Sequence[Voice], *, encoder_only: bool = False) -> None:
         super().__init__(voices, config.latent_channels)
         self.config = config
         self.encoder = spectral.Encoder(config)

@@ -33,9 +33,7 @@ class Separator(nn.Module):
         super().__init__()
         self.config = config
         self.voices = tuple(voices)
-        self.net = Demucs(
-            [voice.label for voice in voices], audio_channels=1, samplerate=SAMPLE_RATE, **asdict(config)
-        )
+        self.net = Demucs([voice.label for voice in voices], audio_channels=1, samplerate=SAMPLE_RATE, **asdict(config))
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Tensor[B, T] -> Tensor[B, voices, T]."""

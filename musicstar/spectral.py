@@ -186,7 +186,7 @@ class Decoder(nn.Module):
         for block in self.coarse:
             x = block(x, voices)
         batch, frames, width = x.shape
-        x = (x.repeat_interleave(POOL, dim=1) + self.expand(x).reshape(batch, frames * POOL, width))
+        x = x.repeat_interleave(POOL, dim=1) + self.expand(x).reshape(batch, frames * POOL, width)
         for block in self.fine:
             x = block(x, voices)
         hidden = self.last_norm(x)
@@ -251,9 +251,7 @@ class DomainClassifier(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, is_sp)
 
 
-def distort(
-    spectra: Tensor, *, warp_semitones: float, equaliser_db: float, generator: torch.Generator
-) -> Tensor:
+def distort(spectra: Tensor, *, warp_semitones: float, equaliser_db: float, generator: torch.Generator) -> Tensor:
     """Shift half of all half-second stretches in pitch and equalise at random, on `features` Tensor[B, 1282, F]."""
     batch, _, frames = spectra.shape
     device = spectra.device

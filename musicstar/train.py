@@ -226,7 +226,9 @@ class Run:
         path = self.out / f"state-{self.step}.safetensors"
         safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
         pointer = self.out / ".state.json"
-        pointer.write_text(json.dumps({"step": self.step, "seconds": self.seconds, "file": path.name}), encoding="utf-8")
+        pointer.write_text(
+            json.dumps({"step": self.step, "seconds": self.seconds, "file": path.name}), encoding="utf-8"
+        )
         pointer.replace(self.out / "state.json")
         for old in self.out.glob("state-*.safetensors"):
             if old != path:

@@ -16,6 +16,7 @@ from musicstar.train import Run
 
 SHIPPED = Path(__file__).parent / "weights"
 
+
 def train(
     names: Sequence[str],
     *,

@@ -65,9 +65,7 @@ def source(two_voices: tuple[Clip, Clip]) -> Source:
 def run(
     shelf: checkpoint.Library, source: Source, names: list[str], backbone: Backbone, options: Options | None = None
 ) -> Iterator[Translation]:
-    return studio.translate_all(
-        names, source, source.domain.other, backbone=backbone, options=options, shelf=shelf
-    )
+    return studio.translate_all(names, source, source.domain.other, backbone=backbone, options=options, shelf=shelf)
 
 
 @pytest.mark.parametrize("backbone", Backbone)
@@ -93,9 +91,7 @@ def test_all_five_give_a_clip_as_long_as_the_source(
 
 
 @pytest.mark.parametrize("backbone", Backbone)
-def test_together_gives_what_each_gives_alone(
-    shelf: checkpoint.Library, source: Source, backbone: Backbone
-) -> None:
+def test_together_gives_what_each_gives_alone(shelf: checkpoint.Library, source: Source, backbone: Backbone) -> None:
     options = Options(temperature=0.0)
     together = {made.method: made for made in run(shelf, source, list(METHODS), backbone, options)}
     for name in METHODS:

@@ -81,9 +81,7 @@ def test_candidate_phasors_follow_harmonics() -> None:
 def test_losses_vanish_on_gold_alone() -> None:
     gold, other = noise(1, 8 * LATENT_SAMPLES), noise(1, 8 * LATENT_SAMPLES, seed=1)
     for predicted, least, most in ((gold, 0.0, 1e-5), (other, 0.05, 10.0)):
-        for value in spectral.magnitude_losses(
-            spectral.log_magnitude(predicted), spectral.stft(gold).abs()
-        ).values():
+        for value in spectral.magnitude_losses(spectral.log_magnitude(predicted), spectral.stft(gold).abs()).values():
             assert least <= value <= most
         assert least <= spectral.waveform_loss(predicted, gold) <= most
 

@@ -45,9 +45,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shrink(name: str, folder: Path, *, steps: int = 2) -> Path:
     """A configuration as shipped but for its sizes, under its own name."""
     path = folder / f"{name}.toml"
-    path.write_text(
-        f'extends = "{name}"\nsteps = {steps}\nbatch_size = 4\nwindow_samples = 8000\n' + SHRUNK[name.split("-")[0]]
-    )
+    sizes = SHRUNK[name.split("-", maxsplit=1)[0]]
+    path.write_text(f'extends = "{name}"\nsteps = {steps}\nbatch_size = 4\nwindow_samples = 8000\n{sizes}')
     return path
 
 
@@ -89,9 +88,7 @@ def test_what_was_trained_translates(trained: Path, data: Path, backbone: Backbo
     stems = tuple(Clip(audio.read(data / f"000.{voice.value}.wav").wav[:4_000]) for voice in Domain.SP.stems)
     source = Source(Domain.SP, None, (stems[0], stems[1]))
     made = list(
-        studio.translate_all(
-            list(CLASSES), source, Domain.CV, backbone=backbone, shelf=checkpoint.Library(folders)
-        )
+        studio.translate_all(list(CLASSES), source, Domain.CV, backbone=backbone, shelf=checkpoint.Library(folders))
     )
     assert {translation.method for translation in made} == set(CLASSES)
     for translation in made:
@@ -143,17 +140,13 @@ def test_budget_ends_in_time_and_keeps_the_weights(data: Path, tmp_path: Path) -
     card, _ = checkpoint.load(tmp_path / name / name)
     assert 0 < card.training["steps"] < 10**4
     before = card.training["steps"]
-    training.train(
-        [str(tmp_path / f"{name}.toml")], data=data, out=tmp_path, budget_minutes=0.01, resume=True
-    )
+    training.train([str(tmp_path / f"{name}.toml")], data=data, out=tmp_path, budget_minutes=0.01, resume=True)
     assert checkpoint.load(tmp_path / name / name)[0].training["steps"] > before
 
 
 def test_fitting_ends_the_schedule_with_the_budget(data: Path, tmp_path: Path) -> None:
     name = "spectral-mixture"
-    training.train(
-        [str(shrink(name, tmp_path, steps=10**6))], data=data, out=tmp_path, budget_minutes=0.1, fit=True
-    )
+    training.train([str(shrink(name, tmp_path, steps=10**6))], data=data, out=tmp_path, budget_minutes=0.1, fit=True)
     planned = json.loads((tmp_path / name / "run.json").read_text())["config"]["steps"]
     assert 1 <= planned < 10**5
 
@@ -177,9 +170,7 @@ def test_learning_rates() -> None:
     assert cosine.rate(4, 1000) == pytest.approx(0.5, rel=1e-3)
     assert cosine.rate(500, 1000) == pytest.approx(0.5)
     assert cosine.rate(1000, 1000) == pytest.approx(0.02)
-    falling = OptimizerConfig(
-        learning_rate=1.0, warmup_steps=0, schedule="exponential", decay=0.98, epoch_steps=100
-    )
+    falling = OptimizerConfig(learning_rate=1.0, warmup_steps=0, schedule="exponential", decay=0.98, epoch_steps=100)
     assert [falling.rate(step, 1000) for step in (0, 99, 100, 250)] == pytest.approx([1, 1, 0.98, 0.98**2])
 
 

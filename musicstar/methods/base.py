@@ -98,9 +98,7 @@ class Sound:
 
     def piece(self, start: int, end: int) -> "Sound":
         """The samples from `start` to `end`."""
-        return Sound(
-            self.domain, self.mixture[start:end], None if self.stems is None else self.stems[:, start:end]
-        )
+        return Sound(self.domain, self.mixture[start:end], None if self.stems is None else self.stems[:, start:end])
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,8 +82,8 @@ def _fault(cards: list[checkpoint.Card], family: str, recipe: str, voice: Voice)
             if reached >= LEAST_SIMILARITY:
                 return None
             return (
-                f"The {family} weights for {voice.label} reach a content similarity of {reached:.2f} on held-out pieces, "
-                f"and {LEAST_SIMILARITY} is asked for. {_remedy(family, recipe)}"
+                f"The {family} weights for {voice.label} reach a content similarity of {reached:.2f} on held-out "
+                f"pieces, and {LEAST_SIMILARITY} is asked for. {_remedy(family, recipe)}"
             )
     return _how_to_get(family, recipe, voice)
 

@@ -86,7 +86,9 @@ def translate_all(
     for method in methods:
         groups.setdefault(tuple(id(model) for model in method.speaker(target)), []).append(method)
     for group in groups.values():
-        yield from _translate_group(group, prepared, target, backbone, options, on_progress or (lambda name, share: None))
+        yield from _translate_group(
+            group, prepared, target, backbone, options, on_progress or (lambda name, share: None)
+        )
 
 
 @dataclass(frozen=True, eq=False)

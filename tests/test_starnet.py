@@ -1,0 +1,189 @@
+"""Reduced StarNet: opened, split, and drawn from in windows."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musicstar import starnet
+from musicstar.domains import Domain, Voice
+from musicstar.starnet import LEVEL_RMS, Reduced, StarNetError, Stored, load, reduce
+from tests.starnet_sets import RATE, write_set
+
+WINDOW = 8_000
+
+
+@pytest.fixture(scope="module")
+def reduced(tmp_path_factory: pytest.TempPathFactory) -> Reduced:
+    return reduce(write_set(tmp_path_factory.mktemp("set")), tmp_path_factory.mktemp("cache"))
+
+
+def test_a_cache_is_opened_without_its_set(reduced: Reduced) -> None:
+    assert load(reduced.folder) == reduced
+    assert reduced.duration_s == pytest.approx(2.0 + 2.25 + 2.5 + 2.75 + 3.0)
+
+
+def test_a_cache_that_is_not_whole(reduced: Reduced, tmp_path: Path) -> None:
+    manifest = (reduced.folder / "reduced.json").read_text()
+    (tmp_path / "reduced.json").write_text(manifest)
+    with pytest.raises(StarNetError, match=r"001\.npy is missing; reduce the set again"):
+        load(tmp_path)
+    (tmp_path / "reduced.json").write_text(manifest.replace('"format": 1', '"format": 0'))
+    with pytest.raises(StarNetError, match="reduced in format 0, expected 1"):
+        load(tmp_path)
+
+
+# Splits
+
+
+def named(count: int) -> Reduced:
+    return Reduced(Path("nowhere"), tuple(Stored(f"{n:03d}", 1, ()) for n in range(1, count + 1)))
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(104, 10), (52, 5), (20, 2), (5, 1), (3, 1)])
+def test_a_split_is_disjoint_and_whole(count: int, held_out: int) -> None:
+    split = named(count).split()
+    parts = (split.train, split.validation, split.test)
+    assert [len(part) for part in parts] == [count - 2 * held_out, held_out, held_out]
+    assert sorted(name for part in parts for name in part) == [piece.name for piece in named(count).pieces]
+
+
+def test_a_split_is_stable() -> None:
+    assert named(104).split().test == ("015", "031", "044", "045", "050", "068", "075", "084", "086", "097")
+
+
+def test_two_pieces_cannot_be_split() -> None:
+    with pytest.raises(StarNetError, match="2 pieces cannot be split in three"):
+        named(2).split()
+
+
+# Windows
+
+NAMES = ("001", "002", "003", "004", "005")
+
+
+def test_windows_are_a_pure_function_of_seed_and_step(reduced: Reduced) -> None:
+    def draw(seed: int, step: int, source: Reduced = reduced) -> starnet.Windows:
+        return source.windows(NAMES, batch_size=4, window_samples=WINDOW, balance_db=6, seed=seed, step=step)
+
+    first = draw(1, 7)
+    draw(3, 2)
+    for again in (draw(1, 7), draw(1, 7, load(reduced.folder)), draw(1, 7, pickle.loads(pickle.dumps(reduced)))):
+        assert torch.equal(again.heard, first.heard)
+        assert torch.equal(again.gold, first.gold)
+    for other in (draw(1, 8), draw(2, 7)):
+        assert not torch.equal(other.heard, first.heard)
+
+
+def test_windows_by_a_generator_go_on_with_it(reduced: Reduced) -> None:
+    def draw(rng: np.random.Generator) -> torch.Tensor:
+        return reduced.windows(NAMES, batch_size=2, window_samples=WINDOW, rng=rng).heard
+
+    rng = np.random.default_rng(5)
+    first, second = draw(rng), draw(rng)
+    assert torch.equal(draw(np.random.default_rng(5)), first)
+    assert not torch.equal(first, second)
+
+
+def test_windows_have_six_voices_and_exact_mixtures(reduced: Reduced) -> None:
+    windows = reduced.windows(NAMES, batch_size=8, window_samples=WINDOW, balance_db=7, seed=1)
+    for voices in (windows.heard, windows.gold):
+        assert voices.shape == (8, 6, WINDOW)
+        assert voices.dtype == torch.float32
+        assert torch.equal(voices[:, 0], voices[:, 1] + voices[:, 2])
+        assert torch.equal(voices[:, 3], voices[:, 4] + voices[:, 5])
+
+
+def locate(window: torch.Tensor, reduced: Reduced, *, take: int) -> tuple[str, int]:
+    """Where a clarinet window [T] was cut from a take: the piece and the first sample."""
+    best = ("", 0, 0.0)
+    for name in NAMES:
+        whole = reduced.piece(name, take=take)[Voice.CLARINET].double().numpy()
+        size = 1 << 17
+        found = np.fft.irfft(np.fft.rfft(whole, size) * np.fft.rfft(window.double().numpy(), size).conj(), size)
+        start = int(np.argmax(found[: len(whole) - WINDOW + 1]))
+        match = found[start] / np.linalg.norm(window) / np.linalg.norm(whole[start : start + WINDOW])
+        best = max(best, (name, start, float(match)), key=lambda b: b[2])
+    assert best[2] > 0.999
+    return best[:2]
+
+
+def test_heard_and_gold_are_one_stretch_of_one_piece(reduced: Reduced) -> None:
+    windows = reduced.windows(NAMES, batch_size=24, window_samples=WINDOW, balance_db=3, seed=2)
+    pieces, takes = set(), set()
+    for heard, gold in zip(windows.heard, windows.gold, strict=True):
+        name, start = locate(gold[Voice.CLARINET], reduced, take=0)
+        balances = []
+        for domain in Domain:
+            melody, accompaniment = domain.stems
+            for voices, candidates in ((gold, (0,)), (heard, (0, 1, 2))):
+                for take in candidates:
+                    source = reduced.piece(name, take=take)[:, start : start + WINDOW]
+                    alike = [torch.nn.functional.cosine_similarity(voices[v], source[v], 0) for v in domain.stems]
+                    if min(alike) > 0.999:
+                        ratio = voices[accompaniment].norm() / voices[melody].norm()
+                        wanted = source[accompaniment].norm() / source[melody].norm()
+                        balances.append(20 * torch.log10(ratio / wanted).item())
+                        takes.add(take)
+                        break
+                else:
+                    pytest.fail("no take holds this stretch")
+        # The same balance in both domains, heard and gold.
+        assert len(balances) == 4
+        assert np.ptp(balances) < 0.05
+        assert abs(balances[0]) <= 3.05
+        pieces.add(name)
+    assert len(pieces) >= 4
+    # Take 1 is take 0 at half the level, so by its shape it is found as take 0.
+    assert takes == {0, 2}
+
+
+def test_balances_fill_their_range(reduced: Reduced) -> None:
+    plain = reduced.piece("001")
+    windows = reduced.windows(["001"], batch_size=64, window_samples=plain.shape[1], balance_db=6, seed=3)
+    wanted = plain[Voice.PIANO].norm() / plain[Voice.STRINGS].norm()
+    ratios = windows.gold[:, Voice.PIANO].norm(dim=1) / windows.gold[:, Voice.STRINGS].norm(dim=1)
+    balances = 20 * torch.log10(ratios / wanted)
+    assert -6.01 < balances.min() < -4.5
+    assert 4.5 < balances.max() < 6.01
+
+
+@pytest.mark.parametrize("take", [0, 1, 2])
+@pytest.mark.parametrize("balance_db", [-9.0, 0.0, 4.0])
+def test_every_mixture_of_a_whole_piece_has_one_level(take: int, balance_db: float, reduced: Reduced) -> None:
+    voices = reduced.piece("002", take=take, balance_db=balance_db)
+    for domain in Domain:
+        assert voices[domain.mixture].square().mean().sqrt() == pytest.approx(LEVEL_RMS, rel=1e-4)
+        assert torch.equal(voices[domain.mixture], voices[domain.stems[0]] + voices[domain.stems[1]])
+
+
+def test_the_balance_moves_the_accompaniment(reduced: Reduced) -> None:
+    plain, louder = (reduced.piece("002", balance_db=b) for b in (0.0, 6.0))
+    for domain in Domain:
+        before, after = (v[domain.stems[1]].norm() / v[domain.stems[0]].norm() for v in (plain, louder))
+        assert 20 * torch.log10(after / before) == pytest.approx(6.0, abs=1e-3)
+
+
+def test_takes_of_another_level_are_brought_to_the_same(reduced: Reduced) -> None:
+    assert torch.allclose(reduced.piece("003", take=1), reduced.piece("003"), atol=2e-4)
+
+
+def test_short_pieces_are_passed_over(reduced: Reduced) -> None:
+    windows = reduced.windows(NAMES, batch_size=6, window_samples=47_000, seed=0)
+    whole = reduced.piece("005")[Voice.CLARINET]
+    for gold in windows.gold:
+        matches = whole.unfold(0, 47_000, 1) @ gold[Voice.CLARINET]
+        assert matches.max() == pytest.approx(gold[Voice.CLARINET].square().sum().item(), rel=1e-3)
+    with pytest.raises(StarNetError, match=r"no window of 4 s fits: the longest of 5 pieces has 3\.0 s"):
+        reduced.windows(NAMES, batch_size=1, window_samples=4 * RATE)
+    with pytest.raises(StarNetError, match="the longest of 0 pieces"):
+        reduced.windows([], batch_size=1, window_samples=WINDOW)
+
+
+def test_pieces_and_takes_that_are_not_there(reduced: Reduced) -> None:
+    with pytest.raises(StarNetError, match="there is no piece '009', expected one of 001, 002"):
+        reduced.windows(["009"], batch_size=1, window_samples=WINDOW)
+    with pytest.raises(StarNetError, match="piece 001 has no take 3, expected 0 to 2"):
+        reduced.piece("001", take=3)
