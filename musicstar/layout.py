@@ -10,13 +10,18 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from musicstar.domains import Voice
 
 SAMPLE_RATE = 16_000
+FULL_SCALE = 32_768
 STEMS = (Voice.CLARINET, Voice.VIBRAPHONE, Voice.STRINGS, Voice.PIANO)
 FILE_NAME = re.compile(r"(?P<piece>[^.]+)\.(?P<voice>[0-5])\.(?:wav|flac)", re.IGNORECASE)
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
@@ -62,7 +67,8 @@ def index(folder: str | Path, *, without: Path | None = None) -> tuple[Piece, ..
     found = loose_files(folder, without=without)
     if not found:
         for archive in archives(folder):
-            names = [PurePosixPath(member.name) for _, member in _members(archive)]
+            with _reading(archive):
+                names = [PurePosixPath(member.name) for _, member in _members(archive)]
             found += [(name, archive / name) for name in names]
     if not found:
         raise StarNetError(
@@ -103,7 +109,7 @@ def unpack(archive: Path, folder: Path) -> None:
     AudioError
         A file in it is not audio.
     """
-    from musicstar import audio
+    import soundfile
 
     stat = archive.stat()
     stamp = f"{stat.st_size} {stat.st_mtime_ns}"
@@ -115,29 +121,53 @@ def unpack(archive: Path, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     stamp_path.write_text(stamp)
-    for tar, member in _members(archive):
-        name, take, voice = _place(PurePosixPath(member.name))
-        target = folder.joinpath(*(("takes", str(take)) if take else ()), f"{name}.{voice.value}.wav")
-        content = None if target.is_file() else tar.extractfile(member)
-        if content is None:
-            continue
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            raw = Path(scratch, PurePosixPath(member.name).name)
-            with raw.open("wb") as file:
-                shutil.copyfileobj(content, file, 1 << 20)
-            audio.write(target, audio.read(raw, sample_rate=SAMPLE_RATE))
+    with _reading(archive):
+        for tar, member in _members(archive):
+            name, take, voice = _place(PurePosixPath(member.name))
+            target = folder.joinpath(*(("takes", str(take)) if take else ()), f"{name}.{voice.value}.wav")
+            content = None if target.is_file() else tar.extractfile(member)
+            if content is None:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                raw = Path(scratch, PurePosixPath(member.name).name)
+                with raw.open("wb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+                reduced = raw.with_name("reduced.wav")
+                soundfile.write(reduced, read_pcm(raw), SAMPLE_RATE, subtype="PCM_16")
+                reduced.replace(target)
     stamp_path.write_text(f"{stamp} whole")
+
+
+def read_pcm(path: Path) -> np.ndarray:
+    """A file as int16 [T] at 16 kHz, one channel.
+
+    Raises
+    ------
+    AudioError
+        It is not audio.
+    """
+    from musicstar import audio
+
+    wav = audio.read(path, sample_rate=SAMPLE_RATE).wav
+    return np.asarray(np.clip(np.rint(wav * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1), np.int16)
+
+
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Name the archive where it turns out to be damaged."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise StarNetError(f"{archive}: not readable as a tar archive ({error})") from error
 
 
 def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """The audio files of an archive as they come, without seeking."""
-    try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                if member.isfile() and FILE_NAME.fullmatch(PurePosixPath(member.name).name):
-                    yield tar, member
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise StarNetError(f"{archive}: not readable as a tar archive ({error})") from error
+    with tarfile.open(archive, "r|*") as tar:
+        for member in tar:
+            if member.isfile() and FILE_NAME.fullmatch(PurePosixPath(member.name).name):
+                yield tar, member
 
 
 def _place(path: PurePosixPath) -> tuple[str, int, Voice]:
@@ -156,9 +186,7 @@ def _grouped(found: Sequence[tuple[PurePosixPath, Path]], folder: Path) -> tuple
         name, take, voice = _place(relative)
         voices = takes.setdefault(name, {0: {}}).setdefault(take, {})
         if voice in voices:
-            raise StarNetError(
-                f"{name}.{voice.value} is there twice, expected once: {voices[voice]} and {path}"
-            )
+            raise StarNetError(f"{name}.{voice.value} is there twice, expected once: {voices[voice]} and {path}")
         voices[voice] = path
     lacking = []
     for name, by_take in sorted(takes.items()):
@@ -173,6 +201,4 @@ def _grouped(found: Sequence[tuple[PurePosixPath, Path]], folder: Path) -> tuple
             f"{folder}: {len(lacking)} of {count} takes lack stems: {'; '.join(lacking[:3])}{more}. "
             f"Expected all of {', '.join(f'NNN.{voice.value} ({voice.label})' for voice in STEMS)}"
         )
-    return tuple(
-        Piece(name, tuple(by_take[t] for t in sorted(by_take))) for name, by_take in sorted(takes.items())
-    )
+    return tuple(Piece(name, tuple(by_take[t] for t in sorted(by_take))) for name, by_take in sorted(takes.items()))

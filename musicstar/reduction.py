@@ -21,12 +21,11 @@ from typing import IO, Any
 import numpy as np
 
 from musicstar.domains import Domain, Voice
-from musicstar.layout import SAMPLE_RATE, STEMS, Piece
+from musicstar.layout import FULL_SCALE, SAMPLE_RATE, STEMS, Piece, read_pcm
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-FULL_SCALE = 32_768
 SILENCE_DB = -40.0
 SILENCE_S = 1.0
 SHORTEST_PIECE_S = 1.0
@@ -142,14 +141,6 @@ def _energies(stems: np.ndarray) -> list[list[Energies]]:
     return energies
 
 
-def _read(path: Path) -> np.ndarray:
-    """A file as int16 [T] at 16 kHz, one channel."""
-    from musicstar import audio
-
-    wav = audio.read(path, sample_rate=SAMPLE_RATE).wav
-    return np.asarray(np.clip(np.rint(wav * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1), np.int16)
-
-
 def reduce_piece(piece: Piece, cache: Path) -> Stored | None:
     """Reduce a piece into a folder, or find it there, unchanged; None when too little of it sounds.
 
@@ -168,7 +159,7 @@ def reduce_piece(piece: Piece, cache: Path) -> Stored | None:
         card = json.loads(card_path.read_text())
         if card["key"] == key:
             return Stored.from_dict(card) if card["samples"] else None
-    read = [{voice: _read(path) for voice, path in take.items()} for take in piece.takes]
+    read = [{voice: read_pcm(path) for voice, path in take.items()} for take in piece.takes]
     for number, take in enumerate(read):
         _check_mixtures(f"{piece.name}, take {number}", take)
     lengths = [len(take[voice]) for take in read for voice in STEMS]

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from musicstar.domains import Voice
-from musicstar.layout import SAMPLE_RATE, STEMS, Piece, StarNetError, archives, index, loose_files, unpack
-from musicstar.reduction import FORMAT, FULL_SCALE, Stored, reduce_piece, write_whole
+from musicstar.layout import FULL_SCALE, SAMPLE_RATE, STEMS, Piece, StarNetError, archives, index, loose_files, unpack
+from musicstar.reduction import FORMAT, Stored, reduce_piece, write_whole
 
 __all__ = [
     "LEVEL_RMS",
@@ -63,9 +63,7 @@ class Windows:
     gold: torch.Tensor
 
 
-def reduce(
-    folder: str | Path, cache: str | Path, *, progress: Callable[[int, int], None] | None = None
-) -> "Reduced":
+def reduce(folder: str | Path, cache: str | Path, *, progress: Callable[[int, int], None] | None = None) -> "Reduced":
     """Reduce a set into a cache folder; what is there and still matches its files is kept.
 
     Parameters
@@ -95,9 +93,7 @@ def reduce(
         if progress:
             progress(done, len(pieces))
     if not stored:
-        raise StarNetError(
-            f"{folder}: in none of {len(pieces)} pieces do all stems sound together for a second"
-        )
+        raise StarNetError(f"{folder}: in none of {len(pieces)} pieces do all stems sound together for a second")
     manifest = {"format": FORMAT, "pieces": [asdict(piece) for piece in stored]}
     write_whole(cache / MANIFEST, lambda file: file.write(json.dumps(manifest).encode()))
     return Reduced(cache, tuple(stored))
@@ -115,13 +111,9 @@ def load(cache: str | Path) -> "Reduced":
     try:
         manifest = json.loads((cache / MANIFEST).read_text())
     except FileNotFoundError as error:
-        raise StarNetError(
-            f"{cache}: no {MANIFEST} there; expected a folder that `reduce` has finished"
-        ) from error
+        raise StarNetError(f"{cache}: no {MANIFEST} there; expected a folder that `reduce` has finished") from error
     if manifest["format"] != FORMAT:
-        raise StarNetError(
-            f"{cache}: reduced in format {manifest['format']}, expected {FORMAT}; reduce the set again"
-        )
+        raise StarNetError(f"{cache}: reduced in format {manifest['format']}, expected {FORMAT}; reduce the set again")
     stored = tuple(Stored.from_dict(piece) for piece in manifest["pieces"])
     for piece in stored:
         if not (cache / f"{piece.name}.npy").is_file():
@@ -157,9 +149,7 @@ class Reduced:
         """
         count = len(self.pieces)
         if count < 3:
-            raise StarNetError(
-                f"{self.folder}: {count} pieces cannot be split in three, at least 3 are needed"
-            )
+            raise StarNetError(f"{self.folder}: {count} pieces cannot be split in three, at least 3 are needed")
         names = sorted(self._by_name, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
         held_out = max(1, round(count * HELD_OUT_SHARE))
         validation, test, train = names[:held_out], names[held_out : 2 * held_out], names[2 * held_out :]
@@ -240,9 +230,7 @@ class Reduced:
         try:
             return self._by_name[name]
         except KeyError:
-            raise StarNetError(
-                f"there is no piece {name!r}, expected one of {', '.join(self._by_name)}"
-            ) from None
+            raise StarNetError(f"there is no piece {name!r}, expected one of {', '.join(self._by_name)}") from None
 
     def _stems(self, name: str) -> np.ndarray:
         if name not in self._arrays:
