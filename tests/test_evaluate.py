@@ -10,6 +10,7 @@ from musicstar import audio, evaluate
 from musicstar.audio import Clip
 from musicstar.domains import Domain
 from musicstar.evaluate import Score
+from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
 
 SCORES = [
@@ -52,6 +53,6 @@ def test_pairs_are_each_others_gold(tmp_path: Path, two_voices: tuple[Clip, Clip
 def test_a_copy_of_the_gold_scores_one(two_voices: tuple[Clip, Clip]) -> None:
     pytest.importorskip("essentia", reason="the extra `eval` is not installed")
     mixture = Clip(two_voices[0].wav + two_voices[1].wav)
-    pair = evaluate.Pair("001", evaluate.Source(Domain.SP, mixture), mixture)
+    pair = evaluate.Pair("001", Source(Domain.SP, mixture), mixture)
     (untranslated,) = evaluate.score(iter([pair]), [], backbone=Backbone.SPECTRAL)
     assert untranslated.similarity == 1.0
