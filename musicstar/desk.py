@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -74,14 +74,14 @@ class Pool:
         )
 
     def submit(self, work: str, *arguments: Any) -> "Future[Any]":
-        """Have `jobs.run` called in a worker."""
+        """Have a function of `musicstar.work` called in a worker."""
         try:
-            return self._executor.submit(jobs.run, work, *arguments)
+            return self._executor.submit(_run, work, *arguments)
         except BrokenProcessPool:
             self._executor.shutdown(wait=False)
             self._executor = self._start()
             LOG.warning("a worker process died; the pool has been started again")
-            return self._executor.submit(jobs.run, work, *arguments)
+            return self._executor.submit(_run, work, *arguments)
 
     def close(self) -> None:
         """End the workers at once, whatever they do."""
@@ -103,6 +103,19 @@ def _begin_work(niceness: int, threads: int, lifeline: Connection) -> None:
             os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _run(work: str, *arguments: Any) -> Any:
+    """Call one of the functions of `musicstar.work` by name, in a worker process."""
+    # Imported here and by name: a worker unpickles this function, and the web process must not load PyTorch.
+    from musicstar import work as workshop
+
+    functions: Mapping[str, Any] = {
+        "warm": workshop.warm,
+        "inspect": workshop.inspect,
+        "translate": workshop.translate,
+    }
+    return functions[work](*arguments)
 
 
 class Desk:
@@ -136,9 +149,7 @@ class Desk:
         for task in (self._not_offered, self._sweeping):
             if task is not None:
                 task.cancel()
-        await asyncio.gather(
-            asyncio.to_thread(self._translators.close), asyncio.to_thread(self._inspectors.close)
-        )
+        await asyncio.gather(asyncio.to_thread(self._translators.close), asyncio.to_thread(self._inspectors.close))
 
     async def _warm(self) -> dict[str, dict[str, str]]:
         # The first page comes first: two processes that import PyTorch would slow it down.
@@ -163,11 +174,12 @@ class Desk:
     async def not_offered(self, backbone: Backbone) -> dict[str, str]:
         """The methods without trained weights on a backbone, and why; waits for the workers' start."""
         assert self._not_offered is not None
-        try:
-            return (await asyncio.shield(self._not_offered))[backbone.value]
-        except BrokenProcessPool:
+        await asyncio.wait([self._not_offered])
+        if _failure(self._not_offered):
+            # Whatever the workers lack, they may have it the next time somebody asks.
             self._not_offered = asyncio.create_task(self._warm())
             return {}
+        return self._not_offered.result()[backbone.value]
 
     @property
     def busy(self) -> int:
@@ -176,10 +188,14 @@ class Desk:
 
     async def inspect(self, job: Job) -> Source:
         """Have a job's clip read and checked; raises JobError with the sentence for the visitor."""
-        try:
-            await asyncio.wrap_future(self._inspectors.submit("inspect", job, self.limits))
-        except BrokenProcessPool:
-            raise JobError(CRASHED) from None
+        waiter = asyncio.wrap_future(self._inspectors.submit("inspect", job, self.limits))
+        await asyncio.wait([waiter])
+        error = None if waiter.cancelled() else waiter.exception()
+        if isinstance(error, JobError):
+            raise error
+        failure = _failure(waiter)
+        if failure:
+            raise JobError(failure)
         source = job.source()
         assert source is not None
         return source
@@ -238,14 +254,14 @@ class Desk:
         steps = job.steps(order)
         if not done:
             # The worker notices the flag within its own time; the visitor need not wait for that.
-            waiter.add_done_callback(_heed)
+            waiter.add_done_callback(_failure)
             yield View(None, _cancelled(steps), ended=True)
             return
-        failure = _heed(waiter)
+        failure = _failure(waiter)
         yield View(None, _failed(steps) if failure else steps, ended=True, failure=failure)
 
 
-def _heed(waiter: "asyncio.Future[Any]") -> str:
+def _failure(waiter: "asyncio.Future[Any]") -> str:
     """What went wrong in a worker, in a sentence; empty where nothing did."""
     if waiter.cancelled():
         return CRASHED
@@ -256,23 +272,20 @@ def _heed(waiter: "asyncio.Future[Any]") -> str:
         return CRASHED
     if isinstance(error, JobError):
         return str(error)
-    LOG.error("a translation failed", exc_info=error)
-    return f"The translation stopped with an error: {type(error).__name__}: {error}."
+    LOG.error("work in a worker process failed", exc_info=error)
+    return f"The work stopped with an error that is not yours: {type(error).__name__}: {error}."
 
 
 def _cancelled(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps of a cancelled order: what had not ended never will."""
     return tuple(
-        Step(step.method, state="cancelled") if step.state in ("waiting", "running") else step
-        for step in steps
+        Step(step.method, state="cancelled") if step.state in ("waiting", "running") else step for step in steps
     )
 
 
 def _failed(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps of an order whose worker failed."""
     return tuple(
-        Step(step.method, state="failed", message="Not finished.")
-        if step.state in ("waiting", "running")
-        else step
+        Step(step.method, state="failed", message="Not finished.") if step.state in ("waiting", "running") else step
         for step in steps
     )

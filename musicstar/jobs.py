@@ -1,8 +1,8 @@
 """Jobs: a clip and what has been made of it, one folder each.
 
 The folder is the only thing the web process and the worker processes share: requests, progress, outputs and
-the flag that cancels are files in it, each written whole or not at all. Nothing here imports PyTorch; `run`
-is the door to what does, and is called in a worker process only.
+the flag that cancels are files in it, each written whole or not at all. Nothing here imports PyTorch:
+`musicstar.work`, which fills the folders, runs in worker processes.
 """
 
 import json
@@ -291,9 +291,7 @@ def find_examples(folder: Path) -> tuple[Example, ...]:
         if {Voice.CV.label, Voice.SP.label} <= voices.keys():
             entry = titles.get(number, {})
             words = {"title": entry} if isinstance(entry, str) else entry
-            found.append(
-                Example(number, words.get("title", f"Piece {number}"), words.get("note", ""), voices)
-            )
+            found.append(Example(number, words.get("title", f"Piece {number}"), words.get("note", ""), voices))
     return tuple(found)
 
 
@@ -333,16 +331,3 @@ def needs_stems_sentence(method: str) -> str:
         f"{METHODS[method].title} translates the two stems of a recording, and only the mixture is known. "
         "Add the two stem files to the clip, or use separation-based, which finds the stems by itself."
     )
-
-
-def run(work: str, *arguments: Any) -> Any:
-    """Call one of the functions of `musicstar.work` by name; for worker processes."""
-    # Imported here and by name: a worker unpickles this function, and the web process must not load PyTorch.
-    from musicstar import work as workshop
-
-    functions: Mapping[str, Any] = {
-        "warm": workshop.warm,
-        "inspect": workshop.inspect,
-        "translate": workshop.translate,
-    }
-    return functions[work](*arguments)

@@ -125,9 +125,7 @@ def colour_map(colours: tuple[str, ...]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(srgb * 255).astype(np.uint8))
 
 
-def draw(
-    wav: NDArray[np.float32], *, sample_rate: int, loudness_lufs: float, light: Path, dark: Path
-) -> None:
+def draw(wav: NDArray[np.float32], *, sample_rate: int, loudness_lufs: float, light: Path, dark: Path) -> None:
     """Write the log-mel picture of a track, once for a light page and once for a dark one.
 
     Parameters

@@ -58,9 +58,7 @@ def inspect(job: Job, limits: Limits) -> None:
     if request.get("example"):
         _inspect_example(job, request, limits)
         return
-    clips = {
-        part: _read(job.folder / file, shown, limits) for part, (file, shown) in request["files"].items()
-    }
+    clips = {part: _read(job.folder / file, shown, limits) for part, (file, shown) in request["files"].items()}
     name = Path(request["name"]).stem
     mixture = clips.get("mixture")
     if mixture is None and len(clips) < 2:
@@ -72,11 +70,12 @@ def inspect(job: Job, limits: Limits) -> None:
     if mixture is None:
         assert stems is not None
         mixture = _sum(stems)
-    domain, confidence = studio.guess_domain(mixture)
+    try:
+        domain, confidence = studio.guess_domain(mixture)
+    except base.NotOffered:
+        domain, confidence = Domain.SP, 0.5
     voices = dict(zip(domain.stems, stems, strict=True)) if stems is not None else {}
-    heard = _track(
-        job, mixture, voices, key="input", kind="input", voice=domain.mixture, file_stem=f"{name}.input"
-    )
+    heard = _track(job, mixture, voices, key="input", kind="input", voice=domain.mixture, file_stem=f"{name}.input")
     source = Source(name=name, domain=domain, confidence=round(confidence, 3), example="", input=heard)
     job.write_json("source.json", asdict(source))
 
@@ -108,9 +107,7 @@ def translate(job: Job, order: Order) -> None:
         mixture=audio.read(job.media_path(source.input.media)),
         stems=(stems[0], stems[1]) if len(stems) == 2 else None,
     )
-    options = base.Options(
-        seed=order.seed, temperature=order.temperature, cancelled=lambda: job.cancelled(order)
-    )
+    options = base.Options(seed=order.seed, temperature=order.temperature, cancelled=lambda: job.cancelled(order))
     target = order.source.other
     try:
         if runnable:
@@ -200,16 +197,13 @@ def _inspect_example(job: Job, request: Mapping[str, Any], limits: Limits) -> No
     """Prepare a shipped piece: every voice is known."""
     domain = Domain(request["domain"])
     clips = {
-        Voice.from_label(label): _read(Path(path), Path(path).name, limits)
-        for label, path in request["voices"].items()
+        Voice.from_label(label): _read(Path(path), Path(path).name, limits) for label, path in request["voices"].items()
     }
 
     def known(heard: Domain, kind: str) -> Track:
         voices = {voice: clips[voice] for voice in heard.stems if voice in clips}
         file_stem = f"{request['example']}.{kind}"
-        return _track(
-            job, clips[heard.mixture], voices, key=kind, kind=kind, voice=heard.mixture, file_stem=file_stem
-        )
+        return _track(job, clips[heard.mixture], voices, key=kind, kind=kind, voice=heard.mixture, file_stem=file_stem)
 
     source = Source(
         name=request["name"],

@@ -1,7 +1,7 @@
 """The player: any number of takes on one piece, switched between without a gap, at matched loudness.
 
-The audio is decoded and clocked in the browser (`static/deck.js`), drawn and operated there
-(`static/player.js`); this module describes to it what there is to hear. It imports no PyTorch and serves the listening survey too.
+The audio is decoded and clocked in the browser (`static/deck.js`), drawn and operated there (`static/player.js`);
+this module describes to it what there is to hear. It imports no PyTorch and serves the listening survey too.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from musicstar.methods.catalog import METHODS
 
 TARGET_LUFS = -20.0
 HEADROOM_DB = 1.0
-SCRIPTS = ("dom.js", "deck.js", "player.js")
+SCRIPTS = ("dom.js", "deck.js", "stage.js", "tracks.js", "player.js")
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ def matching_gains_db(levels: Iterable[tuple[float | None, float | None]]) -> li
     [3.0, -1.0, 0.0]
     """
     known = list(levels)
-    reachable = [
-        loudness - peak - HEADROOM_DB for loudness, peak in known if loudness is not None and peak is not None
-    ]
+    reachable = [loudness - peak - HEADROOM_DB for loudness, peak in known if loudness is not None and peak is not None]
     common = min([TARGET_LUFS, *reachable])
     return [0.0 if loudness is None else round(common - loudness, 2) for loudness, _ in known]
 
@@ -88,9 +86,7 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
         "fromTitle": scene.domain.label,
         "toTitle": scene.domain.other.label,
         "duration": source.input.duration_s,
-        "tracks": [
-            _track(track, gain_db, scene.domain) for track, gain_db in zip(tracks, gains_db, strict=True)
-        ],
+        "tracks": [_track(track, gain_db, scene.domain) for track, gain_db in zip(tracks, gains_db, strict=True)],
         "steps": [
             {
                 "method": step.method,

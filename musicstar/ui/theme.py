@@ -81,9 +81,7 @@ def tokens() -> str:
     """The colours as CSS custom properties, `--ms-ground` and so on."""
 
     def block(selector: str, palette: Palette) -> str:
-        colours = "".join(
-            f"--ms-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items()
-        )
+        colours = "".join(f"--ms-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items())
         return f"{selector}{{{colours}}}"
 
     fonts = ";".join(

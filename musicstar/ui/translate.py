@@ -1,7 +1,8 @@
 """The Translate page: choose a clip, tick methods, listen."""
 
+import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,12 +16,19 @@ from musicstar.ui.player import Scene, describe, player
 TITLE = "Music-STAR studio"
 DEFAULT_METHODS = [name for name, info in METHODS.items() if not info.needs_stems]
 DIRECTIONS = [
-    (f"{domain.label.capitalize()} to {domain.other.label}", domain.value)
+    {
+        "value": domain.value,
+        "parts": [
+            (domain.label.capitalize(), domain.value),
+            (" to ", ""),
+            (domain.other.label, domain.other.value),
+        ],
+    }
     for domain in (Domain.SP, Domain.CV)
 ]
 BACKBONES = [
-    ("Spectral, in seconds", Backbone.SPECTRAL.value),
-    ("WaveNet, the paper’s", Backbone.WAVENET.value),
+    {"value": Backbone.SPECTRAL.value, "parts": [("Spectral", "")], "note": "in seconds"},
+    {"value": Backbone.WAVENET.value, "parts": [("WaveNet", "")], "note": "the paper’s own"},
 ]
 DIRECTION_HINT = "Guessed from the clip once there is one; correct it here."
 HEADER = """
@@ -39,19 +47,22 @@ HEADER = """
 Update = dict[str, Any]
 
 
+def _scripts(*names: str) -> str:
+    return "".join(f'<script src="/ui/{name}"></script>' for name in names)
+
+
 def clip_picker(*, examples: Sequence[Example], max_seconds: float, max_mb: float) -> gr.HTML:
     """Upload, recording or shipped piece; its value is `{"job": opaque name}` of the clip chosen, or None."""
     return gr.HTML(
         value=None,
         elem_id="ms-clip",
         html_template='<div class="ms-clip"></div>',
-        head="".join(f'<script src="/ui/{name}"></script>' for name in ("dom.js", "record.js", "clip.js")),
+        head=_scripts("dom.js", "record.js", "clip.js"),
         js_on_load="window.MusicStar.clip(element.firstElementChild, props, watch, () => trigger('change'));",
         apply_default_css=False,
-        offered=[
-            {"number": example.number, "title": example.title, "note": example.note} for example in examples
-        ],
+        offered=[{"number": example.number, "title": example.title, "note": example.note} for example in examples],
         limits={"seconds": max_seconds, "mb": max_mb},
+        domain=Domain.SP.value,
     )
 
 
@@ -61,14 +72,42 @@ def method_picker() -> gr.HTML:
         value=DEFAULT_METHODS,
         elem_id="ms-methods",
         html_template='<div class="ms-methods"></div>',
-        head="".join(f'<script src="/ui/{name}"></script>' for name in ("dom.js", "methods.js")),
+        head=_scripts("dom.js", "methods.js"),
         js_on_load="window.MusicStar.methods(element.firstElementChild, props, watch);",
         apply_default_css=False,
         catalogue=[
             {"name": info.name, "title": info.title, "summary": info.summary, "needsStems": info.needs_stems}
             for info in METHODS.values()
         ],
-        refused={},
+        refused=None,
+    )
+
+
+def choice(name: str, *, legend: str, hint: str, options: Sequence[Mapping[str, Any]], value: str) -> gr.HTML:
+    """Radio buttons; the value is that of the option chosen, `hint` a property that can be updated."""
+    return gr.HTML(
+        value=value,
+        elem_id=f"ms-{name}-field",
+        html_template='<div class="ms-choice"></div>',
+        head=_scripts("dom.js", "settings.js"),
+        js_on_load="window.MusicStar.choice(element.firstElementChild, props, watch, () => trigger('input'));",
+        apply_default_css=False,
+        name=name,
+        legend=legend,
+        hint=hint,
+        options=list(options),
+    )
+
+
+def advanced_fields() -> gr.HTML:
+    """Seed and temperature; the value is `{"seed": number, "temperature": number}`."""
+    return gr.HTML(
+        value={"seed": 0, "temperature": 1.0},
+        elem_id="ms-advanced",
+        html_template='<div class="ms-advanced"></div>',
+        head=_scripts("dom.js", "settings.js"),
+        js_on_load="window.MusicStar.advanced(element.firstElementChild, props);",
+        apply_default_css=False,
     )
 
 
@@ -93,38 +132,23 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
         gr.HTML(HEADER, js_on_load=None, apply_default_css=False, elem_id="ms-top")
         with gr.Row(elem_id="ms-studio"):
             with gr.Column(elem_id="ms-form", min_width=0):
-                clip = clip_picker(
-                    examples=examples, max_seconds=limits.max_duration_s, max_mb=limits.max_bytes / 1e6
-                )
-                direction = gr.Radio(
-                    DIRECTIONS,
+                clip = clip_picker(examples=examples, max_seconds=limits.max_duration_s, max_mb=limits.max_bytes / 1e6)
+                direction = choice(
+                    "direction",
+                    legend="Direction",
+                    hint=DIRECTION_HINT,
+                    options=DIRECTIONS,
                     value=Domain.SP.value,
-                    label="Direction",
-                    info=DIRECTION_HINT,
-                    elem_id="ms-direction",
-                    interactive=True,
                 )
                 methods = method_picker()
-                backbone = gr.Radio(
-                    BACKBONES,
+                backbone = choice(
+                    "backbone",
+                    legend="Backbone",
+                    hint="The networks under the methods.",
+                    options=BACKBONES,
                     value=Backbone.SPECTRAL.value,
-                    label="Backbone",
-                    info="The networks under the methods.",
-                    elem_id="ms-backbone",
                 )
-                with gr.Accordion("Advanced", open=False, elem_id="ms-advanced"):
-                    seed = gr.Number(
-                        0, label="Seed", info="The same seed gives the same sound.", precision=0, minimum=0
-                    )
-                    temperature = gr.Slider(
-                        0.0,
-                        1.2,
-                        value=1.0,
-                        step=0.05,
-                        label="Temperature",
-                        info="WaveNet only: 0 always takes the likeliest sample.",
-                        interactive=True,
-                    )
+                advanced = advanced_fields()
                 with gr.Column(elem_id="ms-foot", min_width=0):
                     notice = notice_line()
                     with gr.Row(elem_id="ms-go"):
@@ -142,14 +166,14 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
             if source is None:
                 return gr.skip(), gr.skip(), ""
             return (
-                gr.update(value=source.domain.value, info=_guess(source)),
+                gr.update(value=source.domain.value, hint=_guess(source)),
                 describe(_scene(job, source, source.domain), now_s=time.time()),
                 "",
             )
 
         async def redirect(value: Any, chosen: str) -> tuple[Any, ...]:
             if not value or not value.get("job"):
-                return gr.skip(), gr.skip(), ""
+                return gr.update(domain=chosen), gr.skip(), ""
             try:
                 job = Job.find(desk.data, value["job"])
                 source = job.source()
@@ -161,20 +185,20 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
                 return gr.skip(), gr.skip(), str(error)
             if source is None:
                 return gr.skip(), gr.skip(), ""
-            return {"job": job.id}, describe(_scene(job, source, Domain(chosen)), now_s=time.time()), ""
+            scene = _scene(job, source, Domain(chosen))
+            return gr.update(value={"job": job.id}, domain=chosen), describe(scene, now_s=time.time()), ""
 
         async def run(
             value: Any,
             chosen: str,
             ticked: list[str],
             under: str,
-            seeded: float | None,
-            heat: float,
+            numbers: Any,
             request: gr.Request,
         ) -> AsyncIterator[tuple[Any, ...]]:
             idle, busy = _buttons(running=False), _buttons(running=True)
             try:
-                job, source, order = _order(desk, value, chosen, ticked, under, seeded, heat)
+                job, source, order = _order(desk, value, chosen, ticked, under, numbers)
                 first = True
                 async for view in desk.translate(request.session_hash or "", job, order):
                     scene = _scene(job, source, order.source, order, view)
@@ -188,11 +212,10 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
             value: Any,
             chosen: str,
             under: str,
-            seeded: float | None,
-            heat: float,
+            numbers: Any,
             request: gr.Request,
         ) -> AsyncIterator[tuple[Any, ...]]:
-            async for update in run(value, chosen, ["separation"], under, seeded, heat, request):
+            async for update in run(value, chosen, ["separation"], under, numbers, request):
                 yield update
 
         def cancel(request: gr.Request) -> None:
@@ -200,11 +223,11 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
 
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(offer, backbone, methods, **hidden)
-        backbone.change(offer, backbone, methods, queue=False, **hidden)
+        backbone.input(offer, backbone, methods, queue=False, **hidden)
         clip.change(show, clip, [direction, listen, notice], queue=False, **hidden)
         direction.input(redirect, [clip, direction], [clip, listen, notice], queue=False, **hidden)
         shown = [listen, go, stop, notice]
-        settings = [backbone, seed, temperature]
+        settings = [backbone, advanced]
         go.click(run, [clip, direction, methods, *settings], shown, concurrency_limit=None, **hidden)
         listen.instead(run_separation, [clip, direction, *settings], shown, concurrency_limit=None, **hidden)
         stop.click(cancel, queue=False, **hidden)
@@ -221,12 +244,14 @@ def _guess(source: Source) -> str:
     """What is said of the direction."""
     if source.example:
         return "Known: this piece ships with the studio."
+    if source.confidence <= 0.5:
+        return "Which pair is playing cannot be told: please say."
     sure = "clearly" if source.confidence > 0.9 else "probably" if source.confidence > 0.7 else "perhaps"
     return f"This is {sure} {source.domain.label}. Correct it here if not."
 
 
 def _order(
-    desk: Desk, value: Any, chosen: str, ticked: Sequence[str], under: str, seeded: float | None, heat: float
+    desk: Desk, value: Any, chosen: str, ticked: Sequence[str], under: str, numbers: Any
 ) -> tuple[Job, Source, Order]:
     """What is to be done, read from the form; raises JobError with what is lacking."""
     if not isinstance(value, dict) or not value.get("job"):
@@ -238,21 +263,28 @@ def _order(
     methods = tuple(name for name in METHODS if name in ticked)
     if not methods:
         raise JobError("Tick at least one method.")
-    if seeded is None or not 0 <= seeded < 2**31 or not 0.0 <= heat <= 2.0:
-        raise JobError("The seed is a whole number from 0 up, the temperature a number from 0 to 1.2.")
+    seed, temperature = (_number(numbers, name) for name in ("seed", "temperature"))
+    if seed is None or seed != int(seed) or not 0 <= seed < 2**31:
+        raise JobError("The seed under Advanced is a whole number from 0 to 2147483647.")
+    if temperature is None or not 0.0 <= temperature <= 1.2:
+        raise JobError("The temperature under Advanced is a number from 0 to 1.2.")
     order = Order(
         source=Domain(chosen),
         methods=methods,
         backbone=Backbone(under),
-        seed=int(seeded),
-        temperature=float(heat),
+        seed=int(seed),
+        temperature=temperature,
     )
     return job, source, order
 
 
-def _scene(
-    job: Job, source: Source, domain: Domain, order: Order | None = None, view: View | None = None
-) -> Scene:
+def _number(numbers: Any, name: str) -> float | None:
+    """A field of the form, or None where it holds no number."""
+    value = numbers.get(name) if isinstance(numbers, dict) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _scene(job: Job, source: Source, domain: Domain, order: Order | None = None, view: View | None = None) -> Scene:
     """What the player shows of a job."""
     return Scene(
         source=source,

@@ -6,7 +6,6 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   const { node, icon, record } = window.MusicStar;
   const { seconds: maxSeconds, mb: maxMb } = props.limits;
   const PARTS = { melody: "Melody", accompaniment: "Accompaniment" };
-  const PAIRS = { cv: "clarinet and vibraphone", sp: "strings and piano" };
   let job = ""; // The clip chosen, whose value Gradio holds too.
   let growing = ""; // A clip that still lacks a stem.
   let example = false;
@@ -72,8 +71,10 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     growing = "";
     job = answer.job;
     example = Boolean(answer.example);
-    if (!answer.stems || example) for (const slot of Object.values(slots)) slot.clear();
-    else for (const slot of Object.values(slots)) slot.mark();
+    for (const slot of Object.values(slots)) if (answer.stems && !example) slot.mark();
+    else slot.clear();
+    for (const button of root.querySelectorAll(".ms-piece"))
+      button.setAttribute("aria-pressed", String(button.dataset.number === answer.example));
     chosen.hidden = false;
     chosen.replaceChildren(
       node("b", {}, answer.name),
@@ -193,26 +194,21 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     if (file) send(file, file.name, "mixture");
   });
 
+  /** A shipped piece, heard in the domain that the form's direction starts from. */
   const piece = (offer) =>
     node(
       "li",
       {},
-      node("span", {}, node("b", {}, offer.title), offer.note ? ` ${offer.note}` : ""),
       node(
-        "span",
-        { class: "ms-pair" },
-        Object.entries(PAIRS).map(([domain, pair]) =>
-          node(
-            "button",
-            {
-              type: "button",
-              class: `ms-button ms-in-${domain}`,
-              "aria-label": `${offer.title}, played by ${pair}`,
-              onclick: () => take(`/examples/${offer.number}/${domain}`, null),
-            },
-            pair.replace(" and ", " & "),
-          ),
-        ),
+        "button",
+        {
+          type: "button",
+          class: "ms-piece",
+          "data-number": offer.number,
+          onclick: () => take(`/examples/${offer.number}/${props.domain || "sp"}`, null),
+        },
+        node("b", {}, offer.title),
+        offer.note && node("span", {}, offer.note),
       ),
     );
 
@@ -230,7 +226,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
           "details",
           { class: "ms-more", open: true },
           node("summary", {}, "Examples"),
-          node("p", { class: "ms-hint" }, "Played by either pair; stems and gold standard are known."),
+          node("p", { class: "ms-hint" }, "Their stems and gold standards are known; set the direction below."),
           node("ul", { class: "ms-pieces" }, props.offered.map(piece)),
         ),
       node(

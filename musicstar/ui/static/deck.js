@@ -182,9 +182,12 @@ window.MusicStar ||= {};
 
     _setLoop({ on = this.loop.on } = {}) {
       const { start, end } = this.region || { start: 0, end: this.duration };
-      const position = this.playing ? this._at(this.context.currentTime + AHEAD_S) : 0;
+      let position = this.playing ? this._at(this.context.currentTime + AHEAD_S) : this.rest;
+      // A stretch that was marked is what is wanted next, even from before it.
+      if (on && this.region && (position < start || position >= end)) position = start;
       this.loop = { on, start, end };
       if (this.playing) this._schedule(position);
+      else this.rest = position;
       this.changed();
     }
 

@@ -19,6 +19,7 @@ window.MusicStar.methods = (root, props, watch) => {
 
   const update = () => {
     const refused = props.refused || {};
+    root.classList.toggle("ms-known", Boolean(props.refused));
     for (const [name, row] of rows) {
       const reason = refused[name] || "";
       const lacking = !reason && row.info.needsStems && !stems;

@@ -1,0 +1,94 @@
+/* The form's smaller fields: a choice of one, and the advanced numbers. */
+"use strict";
+window.MusicStar ||= {};
+
+/** Radio buttons with a hint; `props.options` are `{value, title, note, domain}`. */
+window.MusicStar.choice = (root, props, watch, chosen) => {
+  const { node } = window.MusicStar;
+  const name = `ms-${props.name}`;
+  const hint = node("p", { class: "ms-hint", id: `${name}-hint` });
+  const boxes = props.options.map((option) =>
+    node("input", {
+      type: "radio",
+      name,
+      id: `${name}-${option.value}`,
+      value: option.value,
+      onchange: () => {
+        props.value = option.value;
+        show();
+        chosen();
+      },
+    }),
+  );
+  const show = () => {
+    hint.textContent = props.hint || "";
+    for (const box of boxes) {
+      box.checked = box.value === props.value;
+      box.parentElement.classList.toggle("ms-selected", box.checked);
+    }
+  };
+  root.append(
+    node(
+      "fieldset",
+      { "aria-describedby": hint.id },
+      node("legend", {}, props.legend),
+      hint,
+      node(
+        "div",
+        { class: `ms-options ms-options-${props.name}` },
+        props.options.map((option, k) =>
+          node(
+            "label",
+            { class: "ms-option", for: boxes[k].id },
+            boxes[k],
+            node(
+              "span",
+              { class: "ms-words" },
+              node("b", {}, option.parts.map(([text, domain]) => node("span", domain ? { "data-domain": domain } : {}, text))),
+              option.note && node("span", { class: "ms-about" }, option.note),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+  watch(["value", "hint"], show);
+  show();
+};
+
+/** Seed and temperature; the value is `{seed, temperature}`, with null for what is not a number. */
+window.MusicStar.advanced = (root, props) => {
+  const { node } = window.MusicStar;
+  const field = (name, label, hint, attributes) => {
+    const id = `ms-${name}`;
+    const input = node("input", {
+      type: "number",
+      id,
+      inputmode: "decimal",
+      "aria-describedby": `${id}-hint`,
+      ...attributes,
+      oninput: () => (props.value = { ...props.value, [name]: Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : null }),
+    });
+    input.value = props.value[name];
+    return node(
+      "div",
+      { class: "ms-field" },
+      node("label", { for: id }, label),
+      input,
+      node("p", { class: "ms-hint", id: `${id}-hint` }, hint),
+    );
+  };
+  root.append(
+    node(
+      "details",
+      { class: "ms-more" },
+      node("summary", {}, "Advanced"),
+      node(
+        "div",
+        { class: "ms-fields" },
+        field("seed", "Seed", "The same seed gives the same sound.", { min: 0, step: 1 }),
+        field("temperature", "Temperature", "WaveNet only, 0 to 1.2: 0 takes the likeliest sample.", { min: 0, max: 1.2, step: 0.05 }),
+      ),
+    ),
+  );
+};
