@@ -62,6 +62,8 @@ def test_notes_begin_on_their_block(voice: Voice, change: dict[str, Any], soundf
     assert not early[:3200].any()
     assert early[3200:3840].any()
     assert np.array_equal(early[:-640], late[640:])
+    within_a_block = play([Note(3230 / RATE, 0.3, 69, 90)], patch, duration_s=0.6, rate=RATE)
+    assert np.array_equal(within_a_block[:9_600], early[:9_600])
 
 
 def test_the_shortest_note_is_heard_and_ends(soundfont: Path) -> None:

@@ -110,6 +110,11 @@ def test_snapping_moves_notes_by_less_than_a_tick(tmp_path: Path) -> None:
     assert read_midi(write_midi(tmp_path / "a.mid", score)) == score.snapped()
 
 
+def test_a_repeated_key_comes_back_as_two_notes(tmp_path: Path) -> None:
+    twice = (Note(0.0, 0.5, 60, 80), Note(0.5, 0.5, 60, 70))
+    assert read_midi(write_midi(tmp_path / "a.mid", Score(twice, twice))) == Score(twice, twice)
+
+
 def test_monophonic_by_hand() -> None:
     chord = [Note(0.0, 1.0, 60, 80), Note(0.0, 1.0, 67, 80), Note(0.5, 1.0, 62, 80), Note(2.0, 0.1, 64, 80)]
     assert monophonic(chord) == (
