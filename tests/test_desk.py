@@ -1,0 +1,186 @@
+"""The desk: turns, places, cancelling, and processes that end."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicstar import desk, work
+from musicstar.desk import Desk, Pool, View
+from musicstar.domains import Domain
+from musicstar.jobs import Job, JobError, Order
+from musicstar.methods import base
+from musicstar.methods import studio as networks
+from musicstar.methods.catalog import Backbone
+from tests.standin import LIMITS, Studio, ThreadPool, install, tone, upload
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def job(tmp_path: Path, studio: Studio) -> Job:
+    made = upload(tmp_path, wav=tone(440), name="take.wav")
+    work.inspect(made, LIMITS)
+    return made
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], Desk]:
+    monkeypatch.setattr(desk, "Pool", ThreadPool)
+    monkeypatch.setattr(desk, "WARM_AFTER_S", 0.0)
+    monkeypatch.setattr(desk, "TICK_S", 0.02)
+    return lambda: Desk(data=tmp_path, limits=LIMITS)
+
+
+async def watch(views: AsyncIterator[View]) -> list[View]:
+    return [view async for view in views]
+
+
+def run_at(desk_of: Callable[[], Desk], visit: Callable[[Desk], Any]) -> Any:
+    async def life() -> Any:
+        counter = desk_of()
+        counter.open()
+        try:
+            return await visit(counter)
+        finally:
+            await counter.close()
+
+    return asyncio.run(life())
+
+
+def test_the_desk_serves_in_order_and_tells_the_place(
+    counter: Callable[[], Desk], job: Job, tmp_path: Path, studio: Studio
+) -> None:
+    studio.pause_s = 0.3
+    order = Order(Domain.SP, ("mixture",))
+
+    async def visit(at: Desk) -> list[list[View]]:
+        others = []
+        for _ in range(2):
+            other = upload(tmp_path, wav=tone(440))
+            work.inspect(other, LIMITS)
+            others.append(other)
+        tasks = [
+            asyncio.create_task(watch(at.translate(f"v{k}", each, order))) for k, each in enumerate([job, *others])
+        ]
+        await asyncio.sleep(0.05)
+        assert at.busy == 3
+        seen = await asyncio.gather(*tasks)
+        await asyncio.sleep(0.02)
+        assert at.busy == 0
+        return list(seen)
+
+    first, second, third = run_at(counter, visit)
+    assert {view.ahead for view in first} == {None}
+    assert {view.ahead for view in second} == {1, None}
+    assert {view.ahead for view in third} == {2, 1, None}
+    for views in (first, second, third):
+        assert [view.ended for view in views] == [False] * (len(views) - 1) + [True]
+        assert views[-1].steps[0].state == "done"
+        places = [view.ahead for view in views if view.ahead is not None]
+        assert places == sorted(places, reverse=True)
+
+
+def test_one_order_a_visitor(counter: Callable[[], Desk], job: Job, studio: Studio) -> None:
+    studio.pause_s = 0.3
+
+    async def visit(at: Desk) -> None:
+        running = asyncio.create_task(watch(at.translate("one", job, Order(Domain.SP, ("mixture",)))))
+        await asyncio.sleep(0.05)
+        with pytest.raises(JobError, match="still running"):
+            await watch(at.translate("one", job, Order(Domain.SP, ("mixture",))))
+        await running
+        again = await watch(at.translate("one", job, Order(Domain.SP, ("mixture",))))
+        assert again[-1].steps[0].state == "done"
+
+    run_at(counter, visit)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_cancelling_is_prompt(
+    counter: Callable[[], Desk], job: Job, tmp_path: Path, studio: Studio, waiting: bool
+) -> None:
+    studio.pause_s = 5.0
+    order = Order(Domain.SP, ("mixture",))
+
+    async def visit(at: Desk) -> None:
+        before = upload(tmp_path, wav=tone(440))
+        work.inspect(before, LIMITS)
+        blocker = asyncio.create_task(watch(at.translate("other", before, order))) if waiting else None
+        mine = asyncio.create_task(watch(at.translate("mine", job, order)))
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        at.cancel("mine")
+        at.cancel("nobody")
+        views = await mine
+        assert time.monotonic() - began < 0.5
+        assert views[-1].steps[0].state == "cancelled"
+        if blocker is not None:
+            at.cancel("other")
+            await blocker
+
+    run_at(counter, visit)
+
+
+def test_who_stops_listening_cancels(counter: Callable[[], Desk], job: Job, studio: Studio) -> None:
+    studio.pause_s = 5.0
+    order = Order(Domain.SP, ("mixture",))
+
+    async def visit(at: Desk) -> None:
+        views = at.translate("gone", job, order)
+        async for view in views:
+            if view.steps[0].state == "running":
+                break
+        await views.aclose()  # type: ignore[attr-defined]
+        assert job.cancelled(order)
+        await asyncio.sleep(1.0)
+        assert at.busy == 0
+        assert job.steps(order)[0].state == "cancelled"
+
+    run_at(counter, visit)
+
+
+def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any, **__: Any) -> Iterator[base.Translation]:
+        raise RuntimeError("out of paper")
+
+    monkeypatch.setattr(networks, "translate_all", breaks)
+    order = Order(Domain.SP, ("mixture",))
+    views = run_at(counter, lambda at: watch(at.translate("me", job, order)))
+    assert "RuntimeError: out of paper" in views[-1].failure
+    assert views[-1].steps[0].state == "failed"
+
+
+def test_offers_come_from_the_worker(counter: Callable[[], Desk], studio: Studio) -> None:
+    async def visit(at: Desk) -> tuple[dict[str, str], dict[str, str]]:
+        return await at.not_offered(Backbone.SPECTRAL), await at.not_offered(Backbone.WAVENET)
+
+    assert run_at(counter, visit) == ({}, {"stem": "Not trained."})
+
+
+def test_a_pool_outlives_its_workers_and_takes_them_along() -> None:
+    pool = Pool(processes=1, niceness=1)
+    try:
+        reasons = pool.submit("warm").result(timeout=60)
+        assert set(reasons) == set(Backbone)
+        (pid,) = pool._executor._processes
+        os.kill(pid, signal.SIGKILL)
+        while not pool._executor._broken:
+            time.sleep(0.01)
+        again = pool.submit("warm")
+        (pid,) = pool._executor._processes
+        again.result(timeout=60)
+        assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
+    finally:
+        began = time.monotonic()
+        pool.close()
+    assert time.monotonic() - began < 5
+    assert not Path(f"/proc/{pid}").exists()
