@@ -126,6 +126,7 @@ class Step:
     share : done so far, 0 to 1
     began_s, ended_s : clock times; None where it has not
     message : why it failed
+    instead : the method that would do what this one cannot, or empty
     """
 
     method: str
@@ -134,6 +135,7 @@ class Step:
     began_s: float | None = None
     ended_s: float | None = None
     message: str = ""
+    instead: str = ""
 
     def remaining_s(self, now_s: float) -> float | None:
         """Time left at the pace so far, in seconds; None while that is a guess in the dark."""
@@ -323,11 +325,3 @@ def sweep(data: Path, *, keep_s: float, keep_bytes: int, now_s: float | None = N
             total -= size
             deleted.append(folder.name)
     return deleted
-
-
-def needs_stems_sentence(method: str) -> str:
-    """What a method that translates stems says to a mixture alone."""
-    return (
-        f"{METHODS[method].title} translates the two stems of a recording, and only the mixture is known. "
-        "Add the two stem files to the clip, or use separation-based, which finds the stems by itself."
-    )

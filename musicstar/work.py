@@ -22,7 +22,6 @@ from musicstar.jobs import (
     Source,
     Step,
     Track,
-    needs_stems_sentence,
     plain_name,
 )
 from musicstar.methods import base, studio
@@ -99,7 +98,12 @@ def translate(job: Job, order: Order) -> None:
         if method in refused:
             ledger.fail(method, refused[method])
         elif METHODS[method].needs_stems and len(stems) != 2:
-            ledger.fail(method, needs_stems_sentence(method))
+            ledger.fail(
+                method,
+                f"{METHODS[method].title} translates the two stems of a recording, and only the mixture is known. "
+                "Add the two stem files to the clip, or let separation-based find the stems by itself.",
+                instead="" if "separation" in refused else "separation",
+            )
         else:
             runnable.append(method)
     clip = base.Source(
@@ -168,8 +172,8 @@ class _Ledger:
         self._steps[method] = replace(self._steps[method], state="done", share=1.0, ended_s=time.time())
         self._write(at_once=True)
 
-    def fail(self, method: str, message: str) -> None:
-        self._steps[method] = Step(method, state="failed", message=message)
+    def fail(self, method: str, message: str, *, instead: str = "") -> None:
+        self._steps[method] = Step(method, state="failed", message=message, instead=instead)
         self._write(at_once=True)
 
     def end_rest(self, state: str, message: str) -> None:

@@ -30,6 +30,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
     "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 PATIENCE_MS = 60_000
 pytestmark = pytest.mark.browser
@@ -266,6 +268,49 @@ def test_a_region_is_looped(visit: Callable[..., Any], excerpts: Path) -> None:
     assert any(later < sooner for sooner, later in pairwise(settled)), "it never came round"
     page.keyboard.press("Escape")
     assert page.evaluate("document.querySelector('.ms-player').deck.region") is None
+
+
+def test_a_recording_is_a_clip(visit: Callable[..., Any]) -> None:
+    page = visit(permissions=["microphone"])
+    page.click("#ms-record")
+    page.wait_for_function("document.querySelector('#ms-record').textContent.startsWith('Stop (1')")
+    page.click("#ms-record")
+    page.wait_for_selector(".ms-track[data-kind=input]")
+    assert page.inner_text(".ms-chosen b") == "Recording"
+    assert 0.9 < page.evaluate("document.querySelector('.ms-player').deck.duration") < 4
+
+
+def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
+    page = visit()
+    if not page.locator(".ms-piece").count():
+        pytest.skip("no examples are shipped")
+    methods = offered(page)
+    page.click(".ms-piece >> nth=0")
+    page.wait_for_selector(".ms-track[data-kind=gold]")
+    translate(page)
+    # What is being translated cannot be changed under the worker's hands.
+    assert page.is_disabled("#ms-direction-cv")
+    page.click(".ms-piece >> nth=1")
+    assert "cancel it" in page.inner_text(".ms-problem")
+    ended(page)
+    titles = page.locator(".ms-track > .ms-line > .ms-pick b")
+    named = titles.all_inner_texts()
+    assert named[:2] == ["Input", "Gold standard"]
+    assert len(named) == 2 + len(methods)
+    page.click("text=Hide names")
+    hidden = titles.all_inner_texts()
+    assert hidden == ["Input", *(f"Take {letter}" for letter in "ABCDEFG"[: len(named) - 1])]
+    shown = page.inner_text(".ms-tracks")
+    assert not any(word in shown for word in ("Gold", "Mixture", "spectral", "Stem"))
+    page.keyboard.press("3")
+    page.keyboard.press("2")
+    first = page.evaluate("document.querySelector('.ms-player').deck.current")
+    page.keyboard.press("x")
+    assert page.evaluate("document.querySelector('.ms-player').deck.current") != first
+    page.keyboard.press("x")
+    assert page.evaluate("document.querySelector('.ms-player').deck.current") == first
+    page.click("text=Hide names")
+    assert titles.all_inner_texts() == named
 
 
 def test_cancelling_stops_the_work_and_keeps_what_is_there(

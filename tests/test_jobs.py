@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from musicstar import jobs
-from musicstar.domains import Domain, Voice
 from musicstar.jobs import Job, JobError, Step
-from musicstar.methods.catalog import METHODS
 
 
 def test_names_are_opaque_and_only_they_open_a_job(tmp_path: Path) -> None:
@@ -83,9 +81,3 @@ def test_examples_are_found_by_layout_and_titled(tmp_path: Path) -> None:
     first, second = jobs.find_examples(tmp_path)
     assert (first.number, first.title, first.note, len(first.voices)) == ("001", "Waltz", "slow", 6)
     assert (second.title, second.note, sorted(second.voices)) == ("March", "", ["cv", "sp"])
-
-
-def test_every_method_has_a_sentence_and_every_voice_a_domain() -> None:
-    assert "separation-based" in jobs.needs_stems_sentence("single")
-    assert {Voice.from_label(voice.label).domain for voice in Voice} == set(Domain)
-    assert next(iter(METHODS)) == "single"

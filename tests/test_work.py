@@ -148,7 +148,8 @@ def test_methods_that_cannot_run_say_why_and_others_run(job: Job, studio: Studio
     assert (single.state, stem.state, mixture.state) == ("failed", "failed", "done")
     assert "two stems" in single.message
     assert "separation-based" in single.message
-    assert stem.message == "Not trained."
+    assert single.instead == "separation"
+    assert (stem.message, stem.instead) == ("Not trained.", "")
     assert studio.asked == [("mixture",)]
 
 

@@ -95,7 +95,7 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
                 "share": step.share,
                 "remaining": step.remaining_s(now_s),
                 "message": step.message,
-                "instead": "separation" if _separation_would_do(step, scene) else "",
+                "instead": step.instead,
             }
             for step in scene.steps
             if not (step.state == "done" and (step.method, scene.backbone) in made)
@@ -104,10 +104,6 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
         "running": scene.running,
         "failure": scene.failure,
     }
-
-
-def _separation_would_do(step: Step, scene: Scene) -> bool:
-    return step.state == "failed" and METHODS[step.method].needs_stems and not scene.source.has_stems
 
 
 def _track(track: Track, gain_db: float, domain: Domain) -> dict[str, Any]:

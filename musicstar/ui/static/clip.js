@@ -11,6 +11,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   let example = false;
   let recording = null;
   let busy = false;
+  let running = false;
 
   const problem = node("p", { class: "ms-problem", role: "alert" });
   const status = node("p", { class: "ms-status", role: "status" });
@@ -49,6 +50,10 @@ window.MusicStar.clip = (root, props, watch, changed) => {
 
   const take = async (url, body) => {
     if (busy) return;
+    if (running) {
+      complain("A translation is running: let it end, or cancel it, before you take another clip.");
+      return;
+    }
     setBusy(true);
     complain("");
     say("Reading…");
@@ -108,7 +113,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
         input.value = "";
       },
     });
-    const face = node("label", { for: id, class: big ? "ms-button ms-strong" : "ms-button" }, icon("up"), label);
+    const face = node("label", { for: id, class: big ? "ms-button ms-strong" : "ms-button" }, icon("up"), ...label);
     return node("span", { class: "ms-filebutton" }, input, face);
   };
 
@@ -122,7 +127,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
         "li",
         {},
         node("span", {}, node("b", {}, title), " ", state),
-        fileButton(`ms-file-${part}`, part, `Choose ${part}`),
+        fileButton(`ms-file-${part}`, part, ["Choose ", node("span", { class: "ms-quiet" }, part)]),
       ),
     };
   }
@@ -145,7 +150,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
           recording = await record({
             maxSeconds,
             heard: (elapsed, level) => {
-              recordText.textContent = `Stop (${elapsed.toFixed(0)} of ${maxSeconds} s)`;
+              recordText.textContent = `Stop (${Math.floor(elapsed)} of ${maxSeconds} s)`;
               const share = Math.max(0, 1 + Math.log10(Math.max(level, 1e-6)) / 3);
               meter.firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
             },
@@ -154,7 +159,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
               recordText.textContent = "Record";
               recordButton.classList.remove("ms-recording");
               meter.firstElementChild.style.transform = "scaleX(0)";
-              if (blob) send(blob, "recording.wav", "mixture");
+              if (blob) send(blob, "Recording.wav", "mixture");
               else complain("The recording could not be used: it holds no sound. Please record again.");
             },
           });
@@ -179,7 +184,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   const drop = node(
     "div",
     { class: "ms-drop" },
-    node("div", { class: "ms-drop-row" }, fileButton("ms-file", "mixture", "Choose a file", true), recordButton),
+    node("div", { class: "ms-drop-row" }, fileButton("ms-file", "mixture", ["Choose a file"], true), recordButton),
     node("p", { class: "ms-hint" }, `or drop one here. WAV, FLAC, OGG or MP3, up to ${maxSeconds} s and ${maxMb} MB.`),
   );
   drop.addEventListener("dragover", (event) => {
@@ -242,6 +247,9 @@ window.MusicStar.clip = (root, props, watch, changed) => {
       ),
     ),
   );
+  document.addEventListener("musicstar:running", (event) => {
+    running = event.detail;
+  });
   watch("value", () => {
     if (props.value?.job) job = props.value.job;
   });

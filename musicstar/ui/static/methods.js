@@ -28,7 +28,7 @@ window.MusicStar.methods = (root, props, watch) => {
       row.reason.textContent = reason;
       row.reason.hidden = !reason;
       row.needs.hidden = !lacking;
-      row.instead.hidden = !(lacking && row.box.checked);
+      row.instead.hidden = !lacking || !row.box.checked || Boolean(refused.separation);
     }
     commit();
   };

@@ -10,6 +10,8 @@ window.MusicStar.player = (root, props, watch, instead) => {
   let order = []; // Row keys from top to bottom.
   let frame = 0;
   let anywhere = true;
+  let before = ""; // The track heard before this one.
+  let veil = null; // While names are hidden: track key -> its place in a shuffled order.
 
   const deck = new Deck(() => refresh());
   const stage = makeStage(deck);
@@ -61,6 +63,12 @@ window.MusicStar.player = (root, props, watch, instead) => {
     icon("picture"),
     "All pictures",
   );
+  const blind = node(
+    "button",
+    { type: "button", class: "ms-button", "aria-pressed": "false", hidden: true, onclick: () => setBlind(!veil) },
+    icon("veil"),
+    "Hide names",
+  );
   const unselected = node("input", { type: "checkbox", onchange: () => (anywhere = unselected.checked) });
   unselected.checked = true;
   const keys = node(
@@ -74,6 +82,7 @@ window.MusicStar.player = (root, props, watch, instead) => {
         ["Space", "play or pause"],
         ["1 to 9", "hear that track; again: its stems in turn"],
         ["↑ ↓", "the track above, below"],
+        ["X", "back to the track heard before, and again"],
         ["← →", "a second back, on; with Shift a tenth"],
         ["L", "loop"],
         ["[ ]", "loop from here, to here"],
@@ -121,9 +130,14 @@ window.MusicStar.player = (root, props, watch, instead) => {
       time,
       loop,
       clear,
-      node("label", { class: "ms-check" }, matched, "Matched loudness"),
       node("label", { class: "ms-vol" }, icon("volume"), volume),
+    ),
+    node(
+      "div",
+      { class: "ms-tools", role: "group", "aria-label": "Comparing" },
+      node("label", { class: "ms-check" }, matched, "Matched loudness"),
       pictures,
+      blind,
     ),
     list,
     keys,
@@ -151,7 +165,21 @@ window.MusicStar.player = (root, props, watch, instead) => {
     const row = rowOf(key);
     if (!row) return;
     if (key !== row.sounds[0].key) row.unfold(true);
+    if (deck.current && deck.current !== key) before = deck.current;
     deck.select(key);
+  };
+
+  /** Hide which take is which: everything but the input gets a letter, in an order of chance. */
+  const setBlind = (on) => {
+    const keys = scene.tracks.filter((track) => track.kind !== "input").map((track) => track.key);
+    const drawn = keys.map((key) => [Math.random(), key]).sort(([one], [other]) => one - other);
+    veil = on ? new Map(drawn.map(([, key], place) => [key, place])) : null;
+    blind.setAttribute("aria-pressed", String(on));
+    root.classList.toggle("ms-blind", on);
+    if (on) for (const row of rows.values()) row.unfold?.(false);
+    if (on) deck.select(scene.tracks[0].key);
+    arrange();
+    live.textContent = on ? "Names are hidden and the order is shuffled." : "Names are shown again.";
   };
 
   /** Stems that are folded away are not heard. */
@@ -164,8 +192,9 @@ window.MusicStar.player = (root, props, watch, instead) => {
   const pick = (number) => {
     const { sounds } = rows.get(order[number - 1]) || { sounds: [] };
     if (!sounds.length) return;
+    const turns = veil ? 1 : sounds.length;
     const at = sounds.findIndex((sound) => sound.key === deck.current);
-    select(sounds[(at + 1) % sounds.length].key);
+    select(sounds[(at + 1) % turns].key);
   };
 
   /** Hear what stands above or below. */
@@ -231,12 +260,16 @@ window.MusicStar.player = (root, props, watch, instead) => {
   const show = () => {
     const next = props.value;
     if (!next?.piece) return;
-    const before = scene?.piece === next.piece ? scene : null;
+    const known = scene?.piece === next.piece ? scene : null;
     scene = next;
     empty.hidden = true;
     full.hidden = false;
-    if (!before) {
+    if (!known) {
       rows = new Map();
+      before = "";
+      veil = null;
+      blind.setAttribute("aria-pressed", "false");
+      root.classList.remove("ms-blind");
       list.replaceChildren();
       deck.open(scene.duration);
       stage.open();
@@ -249,10 +282,25 @@ window.MusicStar.player = (root, props, watch, instead) => {
       " to ",
       node("span", { "data-domain": scene.to }, scene.toTitle),
     );
+    arrange();
+    document.dispatchEvent(new CustomEvent("musicstar:running", { detail: scene.running }));
+    if (!deck.sounds.has(deck.current)) select(scene.tracks[0].key);
+    if (known?.running && !scene.running) live.textContent = "The translation has ended.";
+    if (scene.running && !known?.running && window.matchMedia("(max-width: 900px)").matches) {
+      const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+      root.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+    }
+    refresh();
+  };
+
+  /** Bring the rows up to the scene and into their order. */
+  const arrange = () => {
+    const first = rows.size === 0;
+    const place = ({ key, rank }) => (veil?.has(key) ? 1 + veil.get(key) / 100 : ORDER.indexOf(rank) + (veil && rank !== "input" ? 2 : 0));
     const entries = [
       ...scene.tracks.map((data) => ({ key: data.key, data, make: trackRow, rank: data.method || data.kind })),
       ...scene.steps.map((data) => ({ key: `step:${data.method}`, data, make: stepRow, rank: data.method })),
-    ].sort((one, other) => ORDER.indexOf(one.rank) - ORDER.indexOf(other.rank));
+    ].sort((one, other) => place(one) - place(other));
     const there = new Set(entries.map((entry) => entry.key));
     for (const [key, row] of rows) {
       if (there.has(key)) continue;
@@ -268,23 +316,20 @@ window.MusicStar.player = (root, props, watch, instead) => {
       if (list.children[k] !== row.item) list.insertBefore(row.item, list.children[k] || null);
       row.update(data, scene);
       row.number.textContent = k + 1;
-      if (fresh && before && data.kind === "output") {
+      row.disguise?.(veil?.has(key) ? `Take ${"ABCDEFGHIJKLMN"[veil.get(key)]}` : "");
+      if (fresh && !first && data.kind === "output") {
         row.item.classList.add("ms-new");
         live.textContent = `${data.title} is ready: key ${k + 1}.`;
       }
     });
-    if (!deck.sounds.has(deck.current)) select(scene.tracks[0].key);
-    if (before?.running && !scene.running) live.textContent = "The translation has ended.";
-    if (scene.running && !before?.running && window.matchMedia("(max-width: 900px)").matches) {
-      const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-      root.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
-    }
+    blind.hidden = scene.tracks.length < 3;
     refresh();
   };
 
   /* ---- keys ---- */
   const KEYS = {
     l: () => deck.setLooping(!deck.loop.on),
+    x: () => select(before),
     "[": () => stage.setRegion({ start: deck.position, end: deck.region?.end ?? deck.duration }),
     "]": () => stage.setRegion({ start: deck.region?.start ?? 0, end: deck.position }),
     Escape: () => stage.setRegion(null),

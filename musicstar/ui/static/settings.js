@@ -52,6 +52,9 @@ window.MusicStar.choice = (root, props, watch, chosen) => {
       ),
     ),
   );
+  // What a running translation is about stays as it is until that ends.
+  if (props.name === "direction")
+    document.addEventListener("musicstar:running", (event) => (root.firstElementChild.disabled = event.detail));
   watch(["value", "hint"], show);
   show();
 };

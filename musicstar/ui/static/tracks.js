@@ -33,6 +33,7 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
   );
   const item = node("li", { class: "ms-track", "data-domain": track.domain, "data-kind": track.kind }, line, parts);
   let sounds = [];
+  let mask = ""; // What it is called while its name is hidden.
 
   const unfold = (open) => {
     if (parts.hidden === !open) return;
@@ -89,13 +90,24 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
     },
     unfold,
     /** What a sound of this row is called on the stage. */
-    nameOf: (sound) => (sound === sounds[0] ? track.title : `${track.title}: ${sound.title.toLowerCase()}`),
+    nameOf: (sound) => mask || (sound === sounds[0] ? track.title : `${track.title}: ${sound.title.toLowerCase()}`),
+    /** Hide its name behind another, or show it where that is empty. */
+    disguise: (name) => {
+      mask = name;
+      title.textContent = mask || track.title;
+      button.title = mask ? "" : track.note;
+      item.dataset.kind = mask ? "output" : track.kind;
+    },
     update: (next) => {
       item.dataset.domain = next.domain;
       button.title = next.note;
       chips.replaceChildren(
         ...(next.kind === "output"
-          ? [node("span", { class: "ms-chip" }, next.backbone), `${next.seconds.toFixed(1)} s to make`]
+          ? [
+              node("span", { class: "ms-chip" }, next.backbone),
+              `${next.seconds.toFixed(1)} s`,
+              node("span", { class: "ms-roomy" }, " to make"),
+            ]
           : [next.note]),
       );
       const given = [next, ...next.parts];
