@@ -57,7 +57,10 @@ class DomainGuesser(nn.Module):
 
     def loss(self, cv: Tensor, sp: Tensor) -> Tensor:
         """Mean cross-entropy on clips of each domain, Tensor[B, T] both."""
-        return (F.softplus(self(cv)) + F.softplus(-self(sp))).mean() / 2
+        # In one batch, or batch norm would see each domain alone and take away what tells them apart.
+        odds = self(torch.cat([cv, sp]))
+        is_sp = torch.arange(len(odds), device=odds.device) >= len(cv)
+        return F.binary_cross_entropy_with_logits(odds, is_sp.to(odds.dtype))
 
 
 class GuessTraining:

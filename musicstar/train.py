@@ -223,20 +223,21 @@ class Run:
         for number, optimizer in enumerate(self.optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{index}.{key}": value for key, value in state.items()}
-        path = self.out / f"state-{self.step}.safetensors"
+        path = self.out / "state" / f"{self.step}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
         safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
         pointer = self.out / ".state.json"
         pointer.write_text(
             json.dumps({"step": self.step, "seconds": self.seconds, "file": path.name}), encoding="utf-8"
         )
         pointer.replace(self.out / "state.json")
-        for old in self.out.glob("state-*.safetensors"):
+        for old in path.parent.glob("*.safetensors"):
             if old != path:
                 old.unlink()
 
     def _restore(self) -> None:
         pointer = json.loads((self.out / "state.json").read_text(encoding="utf-8"))
-        tensors = safetensors.torch.load_file(self.out / pointer["file"], device=str(self.device))
+        tensors = safetensors.torch.load_file(self.out / "state" / pointer["file"], device=str(self.device))
 
         def under(prefix: str) -> dict[str, Tensor]:
             return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
