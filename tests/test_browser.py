@@ -1,15 +1,8 @@
 """The Translate page in a real browser: Chromium driven by Playwright against the real app."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,120 +11,35 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.browsing import (
+    COUNT_RUNS,
+    FLAGS,
+    LISTEN,
+    MAX_SECONDS,
+    MEASURE,
+    PATIENCE_MS,
+    PLACE,
+    Studio,
+    children,
+    choose,
+    ended,
+    no_orders_left,
+    offered,
+    outputs,
+    serving,
+    translate,
+)
+
 playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra `dev`)")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe (extra `dev`)")
 
-ROOT = Path(__file__).resolve().parent.parent
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--autoplay-policy=no-user-gesture-required",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
-PATIENCE_MS = 60_000
-MAX_SECONDS = 90.0
 pytestmark = pytest.mark.browser
-
-# What a track's file holds, decoded by the browser itself.
-MEASURE = """async () => {
-  const deck = document.querySelector('.ms-player').deck;
-  const found = {};
-  for (const [key, sound] of deck.sounds) {
-    const bytes = await (await fetch(sound.src)).arrayBuffer();
-    const buffer = await new OfflineAudioContext(1, 1, 16000).decodeAudioData(bytes);
-    const wav = buffer.getChannelData(0);
-    found[key] = {seconds: buffer.duration, rms: Math.sqrt(wav.reduce((sum, x) => sum + x * x, 0) / wav.length)};
-  }
-  return found;
-}"""
-COUNT_RUNS = """window.begun = 0;
-window.running = false;
-document.addEventListener('musicstar:running', ({detail}) => {
-  if (detail && !window.running) window.begun += 1;
-  window.running = detail;
-});"""
-PLACE = """() => {
-  const { context, position, duration } = document.querySelector('.ms-player').deck;
-  return [context.currentTime - position, duration];
-}"""
-# What comes out of the player over a while: its level, and how far the position strays from the clock.
-LISTEN = """async (keys) => {
-  const deck = document.querySelector('.ms-player').deck;
-  const analyser = deck.context.createAnalyser();
-  analyser.fftSize = 8192;
-  deck.master.connect(analyser);
-  const wav = new Float32Array(analyser.fftSize);
-  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
-  const heard = {};
-  let stray = 0;
-  const start = deck.context.currentTime - deck.position;
-  const off = (seconds) => Math.abs(seconds - deck.duration * Math.round(seconds / deck.duration));
-  for (const key of keys) {
-    deck.select(key);
-    await deck.load(key);
-    await rest(300);
-    analyser.getFloatTimeDomainData(wav);
-    heard[key] = Math.sqrt(wav.reduce((sum, x) => sum + x * x, 0) / wav.length);
-    stray = Math.max(stray, off(deck.context.currentTime - deck.position - start));
-  }
-  deck.master.disconnect(analyser);
-  return {heard, stray, playing: deck.playing};
-}"""
-
-
-@dataclass
-class Studio:
-    """The app under test, and what was asked of the network."""
-
-    url: str
-    data: Path
-    process: "subprocess.Popen[bytes]"
-    first_page_s: float
-    requests: list[str] = field(default_factory=list)
-
-    def orders(self) -> int:
-        with urllib.request.urlopen(f"{self.url}/healthz") as answer:
-            return int(json.load(answer)["orders"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def studio(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    data = tmp_path_factory.mktemp("studio")
-    port = _free_port()
-    environment = {
-        **os.environ,
-        "MUSICSTAR_PORT": str(port),
-        "MUSICSTAR_DATA": str(data),
-        "MUSICSTAR_MAX_SECONDS": str(MAX_SECONDS),
-    }
-    environment.pop("MUSICSTAR_HOST", None)
-    url = f"http://127.0.0.1:{port}"
-    began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
-    try:
-        while True:
-            try:
-                with urllib.request.urlopen(url):
-                    break
-            except OSError:
-                assert process.poll() is None, "the app ended at its start"
-                assert time.monotonic() - began < 60, "the app did not answer within a minute"
-                time.sleep(0.05)
-        yield Studio(url, data, process, time.monotonic() - began)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
+    with serving(tmp_path_factory.mktemp("studio")) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -175,38 +83,13 @@ def long_clip(excerpts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def choose(page: Any, path: Path) -> None:
-    page.set_input_files("#ms-file", path)
-    page.wait_for_function("(name) => document.querySelector('.ms-chosen b')?.textContent === name", arg=path.stem)
-    page.wait_for_selector(".ms-track[data-kind=input]")
-
-
-def offered(page: Any) -> list[str]:
-    """The methods that can be ticked, once the page knows; skips where no weights are there."""
-    page.wait_for_selector(".ms-methods.ms-known")
-    names: list[str] = page.eval_on_selector_all(".ms-method input:not(:disabled)", "boxes => boxes.map(b => b.value)")
-    if not names:
-        pytest.skip("no trained weights are shipped or named in MUSICSTAR_WEIGHTS")
-    return names
-
-
-def translate(page: Any) -> None:
-    """Press Translate and wait until the work begins; it may end within the same moment."""
-    begun = page.evaluate("window.begun")
-    page.click("#ms-translate")
-    page.wait_for_function("(begun) => window.begun > begun", arg=begun)
-
-
-def ended(page: Any) -> None:
-    page.wait_for_function("!window.running")
-    page.wait_for_selector("#ms-translate:enabled")
-
-
-def outputs(page: Any) -> list[str]:
-    keys: list[str] = page.evaluate(
-        "[...document.querySelector('.ms-player').deck.sounds.keys()].filter((key) => key.includes('.'))"
-    )
-    return keys
+def serious_faults(page: Any) -> list[str]:
+    """What axe-core finds amiss that keeps people out."""
+    return [
+        f"{found['id']}: {found['nodes'][0]['html'][:160]}"
+        for found in axe_api.Axe().run(page).response["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]
 
 
 def test_every_method_is_heard_and_switching_keeps_the_place(
@@ -296,7 +179,7 @@ def test_a_recording_is_a_clip(visit: Callable[..., Any]) -> None:
 
 
 def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
-    page = visit()
+    page = visit(reduced_motion="reduce")
     if not page.locator(".ms-piece").count():
         pytest.skip("no examples are shipped")
     methods = offered(page)
@@ -312,6 +195,8 @@ def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
     named = titles.all_inner_texts()
     assert named[:2] == ["Input", "Gold standard"]
     assert len(named) == 2 + len(methods)
+    page.click(".ms-unfold >> nth=0")
+    assert serious_faults(page) == []
     page.click("text=Hide names")
     hidden = titles.all_inner_texts()
     assert hidden == ["Input", *(f"Take {letter}" for letter in "ABCDEFG"[: len(named) - 1])]
@@ -341,7 +226,7 @@ def test_cancelling_stops_the_work_and_keeps_what_is_there(
     ended(page)
     assert time.monotonic() - began < 1.5
     assert page.locator(".ms-step[data-state=cancelled]").count() > 0
-    _no_orders_left(studio)
+    no_orders_left(studio)
     assert page.locator(".ms-track[data-kind=input]").count() == 1
     # And the page goes on working, for another clip too.
     translate(page)
@@ -356,16 +241,9 @@ def test_closing_the_tab_leaves_no_work_behind(visit: Callable[..., Any], long_c
     translate(page)
     page.wait_for_selector(".ms-step[data-state=running]")
     page.close()
-    _no_orders_left(studio)
+    no_orders_left(studio)
     newest = max(studio.data.glob("*/progress.*.json"), key=lambda path: path.stat().st_mtime)
     assert "cancelled" in {step["state"] for step in json.loads(newest.read_text())}
-
-
-def _no_orders_left(studio: Studio) -> None:
-    deadline = time.monotonic() + 5
-    while studio.orders() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert studio.orders() == 0
 
 
 def test_bad_files_get_a_sentence_and_lose_nothing(visit: Callable[..., Any], excerpts: Path, tmp_path: Path) -> None:
@@ -450,12 +328,7 @@ def test_fits_a_phone_and_serves_everybody(visit: Callable[..., Any], excerpts: 
         ".map((e) => e.outerHTML.slice(0, 80))"
     )
     assert small == [], "less than 44 px high"
-    serious = [
-        f"{found['id']}: {found['nodes'][0]['html'][:160]}"
-        for found in axe_api.Axe().run(page).response["violations"]
-        if found["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_faults(page) == []
 
 
 def test_first_page_is_quick(studio: Studio) -> None:
@@ -464,15 +337,11 @@ def test_first_page_is_quick(studio: Studio) -> None:
 
 
 def test_the_workers_end_with_the_app(studio: Studio) -> None:
-    children = [int(pid) for pid in _children(studio.process.pid)]
-    assert len(children) >= 2
+    workers = [int(pid) for pid in children(studio.process.pid)]
+    assert len(workers) >= 2
     studio.process.kill()
     studio.process.wait(10)
     deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
-
-
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
