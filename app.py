@@ -109,6 +109,45 @@ class Guard:
         await app(scope, receive, send_guarded)
 
 
+class Dress:
+    """Gives Gradio's pages our title, icon and style before any script has run, and takes its advertising out."""
+
+    def __init__(self, app: ASGIApp, *, head: str) -> None:
+        self._app, self._head = app, head.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].endswith("/"):
+            await self._app(scope, receive, send)
+            return
+        # What is to be changed has to come uncompressed.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        start: Message | None = None
+        page = b""
+
+        async def send_dressed(message: Message) -> None:
+            nonlocal start, page
+            if message["type"] == "http.response.start" and _is_html(message):
+                start = message
+            elif message["type"] != "http.response.body" or start is None:
+                await send(message)
+            else:
+                page += message.get("body", b"")
+                if message.get("more_body"):
+                    return
+                page = re.sub(rb"""<meta\s+(property="og:|name="twitter:)[^>]*>""", b"", page)
+                page = page.replace(b"<head>", b"<head>" + self._head, 1)
+                known = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+                await send({**start, "headers": [*known, (b"content-length", str(len(page)).encode())]})
+                await send({"type": "http.response.body", "body": page})
+
+        await self._app({**scope, "headers": headers}, receive, send_dressed)
+
+
+def _is_html(start: Message) -> bool:
+    return bool(dict(start["headers"]).get(b"content-type", b"").startswith(b"text/html"))
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The whole application.
 
@@ -148,18 +187,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.desk = desk
+    head = (
+        f'<title>{translate.TITLE}</title><meta name="description" content="{translate.DESCRIPTION}">'
+        f'<link rel="icon" href="/ui/icon.svg" type="image/svg+xml"><style>{theme.tokens()}</style>'
+        '<link rel="stylesheet" href="/ui/studio.css">'
+    )
+    app.add_middleware(Dress, head=head)
     app.add_middleware(Guard)
     app.mount("/ui", StaticFiles(directory=STATIC))
     _add_routes(app, desk, examples)
     page = translate.build(desk, examples)
     page.queue(api_open=False, default_concurrency_limit=None)
-    head = f'<style>{theme.tokens()}</style><link rel="stylesheet" href="/ui/studio.css">'
     gr.mount_gradio_app(
         app,
         page,
         "/",
         theme=theme.theme(),
-        head=head,
         footer_links=[],
         run_history=False,
         ssr_mode=False,

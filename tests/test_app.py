@@ -175,7 +175,13 @@ def test_every_answer_is_guarded_and_only_needed_routes_are_open(serve: Callable
         for path in ("/gradio_api/upload", "/gradio_api/call/run", "/gradio_api/component_server"):
             assert (await client.post(path)).status_code == 404, path
         assert (await client.get("/healthz")).json() == {"ok": True, "orders": 0}
-        page = (await client.get("/")).text
+        page = (await client.get("/", headers={"accept-encoding": "gzip, br"})).text
+        head = page[: page.index("<script")]
+        assert "<title>Music-STAR studio</title>" in head
+        assert 'href="/ui/studio.css"' in head
+        assert "og:" not in page
+        for path in re.findall(r'(?:href|src)="(/ui/[^"]+)"', head):
+            assert (await client.get(path)).status_code == 200
         assert '"analytics_enabled":false' in page
         assert '"run_history":false' in page
 

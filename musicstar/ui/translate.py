@@ -14,6 +14,7 @@ from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.ui.player import Scene, describe, player
 
 TITLE = "Music-STAR studio"
+DESCRIPTION = "Translate music between strings and piano and clarinet and vibraphone, by five methods."
 DEFAULT_METHODS = [name for name, info in METHODS.items() if not info.needs_stems]
 DIRECTIONS = [
     {
