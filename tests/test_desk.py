@@ -159,6 +159,24 @@ def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monk
     assert views[-1].steps[0].state == "failed"
 
 
+def test_a_crash_is_told_and_the_next_order_is_served(
+    counter: Callable[[], Desk], job: Job, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crashes(*_: Any, **__: Any) -> Iterator[base.Translation]:
+        raise desk.BrokenProcessPool("gone")
+
+    async def visit(at: Desk) -> tuple[list[View], list[View]]:
+        with monkeypatch.context() as patch:
+            patch.setattr(networks, "translate_all", crashes)
+            first = await watch(at.translate("me", job, Order(Domain.SP, ("mixture",))))
+        return first, await watch(at.translate("me", job, Order(Domain.SP, ("mixture",))))
+
+    first, second = run_at(counter, visit)
+    assert first[-1].failure == desk.CRASHED
+    assert first[-1].steps[0].state == "failed"
+    assert (second[-1].failure, second[-1].steps[0].state) == ("", "done")
+
+
 def test_offers_come_from_the_worker(counter: Callable[[], Desk], studio: Studio) -> None:
     async def visit(at: Desk) -> tuple[dict[str, str], dict[str, str]]:
         return await at.not_offered(Backbone.SPECTRAL), await at.not_offered(Backbone.WAVENET)
