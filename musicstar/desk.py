@@ -285,7 +285,4 @@ def _cancelled(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 def _failed(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps of an order whose worker failed."""
-    return tuple(
-        Step(step.method, state="failed", message="Not finished.") if step.state in ("waiting", "running") else step
-        for step in steps
-    )
+    return tuple(Step(step.method, state="failed") if step.state in ("waiting", "running") else step for step in steps)

@@ -146,14 +146,17 @@ def theme() -> gr.themes.Base:
         "input_border_color_focus": "accent",
         "input_placeholder_color": "soft",
         "loader_color": "accent",
+        "stat_background_fill": "accent",
         "slider_color": "accent",
         "button_primary_background_fill": "accent",
         "button_primary_background_fill_hover": "accent_hover",
         "button_primary_border_color": "accent",
+        "button_primary_border_color_hover": "accent_hover",
         "button_primary_text_color": "on_accent",
         "button_secondary_background_fill": "paper",
         "button_secondary_background_fill_hover": "well",
         "button_secondary_border_color": "edge",
+        "button_secondary_border_color_hover": "accent",
         "button_secondary_text_color": "ink",
     }
     light, dark = asdict(LIGHT), asdict(DARK)
