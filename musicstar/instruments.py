@@ -121,13 +121,10 @@ def _library() -> Any:
     try:
         import fluidsynth
     except ModuleNotFoundError as error:
-        raise SynthesisError(
-            "rendering needs pyfluidsynth: pip install 'music-star-studio[render]'"
-        ) from error
+        raise SynthesisError("rendering needs pyfluidsynth: pip install 'music-star-studio[render]'") from error
     except (ImportError, OSError) as error:
         raise SynthesisError(
-            f"rendering needs the FluidSynth library ({error}): on Debian and Ubuntu, apt-get install "
-            "libfluidsynth3"
+            f"rendering needs the FluidSynth library ({error}): on Debian and Ubuntu, apt-get install libfluidsynth3"
         ) from error
     pointer, number = ctypes.c_void_p, ctypes.c_int
 
@@ -155,9 +152,7 @@ def _library() -> Any:
         value=ctypes.c_float,
     )
     # Good fonts, too, make FluidSynth print a warning whenever they are loaded.
-    declare("fluid_set_log_function", pointer, level=number, function=pointer, data=pointer)(
-        _WARNINGS, None, None
-    )
+    declare("fluid_set_log_function", pointer, level=number, function=pointer, data=pointer)(_WARNINGS, None, None)
     return fluidsynth
 
 
@@ -175,9 +170,7 @@ def _new_synth(patch: Patch, rate: int) -> Any:
     font = synth.sfload(patch.font)
     if font < 0 or synth.program_select(0, font, 0, patch.program) < 0:
         synth.delete()
-        problem = (
-            "cannot be read as a soundfont" if font < 0 else f"holds no program {patch.program} in bank 0"
-        )
+        problem = "cannot be read as a soundfont" if font < 0 else f"holds no program {patch.program} in bank 0"
         raise SynthesisError(f"{patch.font}: {problem}")
     for generator, value in (
         (_START_OFFSET, patch.skip),
@@ -258,9 +251,7 @@ def fundamental_hz(wav: np.ndarray, rate: int) -> float:
     window = len(wav) // 2
     longest = min(window, rate // 40)
     size = 1 << (len(wav) + window - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(wav[:window], size).conj() * np.fft.rfft(wav, size), size)[
-        : longest + 1
-    ]
+    product = np.fft.irfft(np.fft.rfft(wav[:window], size).conj() * np.fft.rfft(wav, size), size)[: longest + 1]
     power = np.concatenate(([0.0], np.cumsum(wav**2)))
     energy = power[window : window + longest + 1] - power[: longest + 1]
     difference = (energy[0] + energy - 2 * product)[1:]

@@ -311,9 +311,7 @@ class _Composer:
                 self.melody_bar(start, chord, rhythm, rests)
                 if number == bars:
                     last = self.melody[-1]
-                    self.melody[-1] = replace(
-                        last, length=max(min(0.25, last.length), last.length * (1 - pause))
-                    )
+                    self.melody[-1] = replace(last, length=max(min(0.25, last.length), last.length * (1 - pause)))
                 if self.rng.random() > 0.02:
                     events = texture(self.bar(chord, thickness))
                     self.accompaniment += [replace(e, onset=start + e.onset) for e in events]
@@ -336,9 +334,7 @@ def compose(seed: int, *, duration_s: float) -> Score:
         The duration is too short for any music.
     """
     if not duration_s >= SHORTEST_PIECE_S:
-        raise ScoreError(
-            f"{duration_s:g} s is too short for a piece, at least {SHORTEST_PIECE_S:g} s are needed"
-        )
+        raise ScoreError(f"{duration_s:g} s is too short for a piece, at least {SHORTEST_PIECE_S:g} s are needed")
     rng = np.random.default_rng([seed, 1709])
     composer = _Composer(rng)
     beat_us = round(60e6 / composer.bpm)

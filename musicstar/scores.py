@@ -248,9 +248,7 @@ def _mido() -> Any:
     try:
         import mido
     except ModuleNotFoundError as error:
-        raise ScoreError(
-            "MIDI files need the mido package: pip install 'music-star-studio[render]'"
-        ) from error
+        raise ScoreError("MIDI files need the mido package: pip install 'music-star-studio[render]'") from error
     return mido
 
 
@@ -291,9 +289,7 @@ def _tempi(file: Any) -> list[tuple[int, float, int]]:
     return tempi
 
 
-def _track_notes(
-    track: Any, tempi: Sequence[tuple[int, float, int]], ticks_per_beat: int
-) -> list[tuple[int, Note]]:
+def _track_notes(track: Any, tempi: Sequence[tuple[int, float, int]], ticks_per_beat: int) -> list[tuple[int, Note]]:
     """(channel, note) of one track; a key struck again ends its note, one never released has none."""
     ticks = [tick for tick, _, _ in tempi]
 

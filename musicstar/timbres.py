@@ -119,9 +119,7 @@ def _any_patch(voice: Voice, fonts: Sequence[Path], rng: np.random.Generator, re
     while True:
         choices = [p for f in fonts for n in PROGRAMS[voice] if (p := Patch(str(f), n)) not in refused]
         if not choices:
-            raise SynthesisError(
-                f"no {voice.label} passes the pitch test in {', '.join(font.name for font in fonts)}"
-            )
+            raise SynthesisError(f"no {voice.label} passes the pitch test in {', '.join(font.name for font in fonts)}")
         # Font first, preset second: a font with more presets for an instrument is not thereby heard more.
         font = str(rng.choice(sorted({p.font for p in choices})))
         choices = [p for p in choices if p.font == font]
@@ -136,9 +134,7 @@ def _any_patch(voice: Voice, fonts: Sequence[Path], rng: np.random.Generator, re
         refused.add(patch)
 
 
-def varied_recipe(
-    fonts: Sequence[Path], rng: np.random.Generator, *, refused: set[Patch] | None = None
-) -> Recipe:
+def varied_recipe(fonts: Sequence[Path], rng: np.random.Generator, *, refused: set[Patch] | None = None) -> Recipe:
     """A take's timbre by chance: presets, tuning, envelopes, equalisation, balance and room.
 
     Parameters

@@ -100,9 +100,7 @@ def chromium() -> str:
 def _tone(midi_pitch: int, *, duration_s: float, harmonics: tuple[float, ...], decay_s: float) -> np.ndarray:
     time_s = np.arange(round(16_000 * duration_s)) / 16_000
     frequency_hz = 440 * 2 ** ((midi_pitch - 69) / 12)
-    wave = sum(
-        level * np.sin(2 * np.pi * frequency_hz * order * time_s) for order, level in enumerate(harmonics, 1)
-    )
+    wave = sum(level * np.sin(2 * np.pi * frequency_hz * order * time_s) for order, level in enumerate(harmonics, 1))
     edges = np.minimum(1, np.minimum(time_s, time_s[::-1]) / 0.01)
     return np.asarray(wave * edges * np.exp(-time_s / decay_s))
 

@@ -17,9 +17,7 @@ from musicstar.audio import AudioError, Clip, mulaw_decode, mulaw_encode, read, 
 RATES = (22_050, 44_100, 48_000)
 
 
-def tone(
-    frequency_hz: float, *, sample_rate: int = 16_000, duration_s: float = 1.0, peak: float = 0.5
-) -> Clip:
+def tone(frequency_hz: float, *, sample_rate: int = 16_000, duration_s: float = 1.0, peak: float = 0.5) -> Clip:
     time_s = np.arange(round(sample_rate * duration_s)) / sample_rate
     return Clip((peak * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32), sample_rate)
 
@@ -32,9 +30,7 @@ def level_of_middle_dbfs(clip: Clip) -> float:
 # Reading
 
 
-@pytest.mark.parametrize(
-    ("suffix", "error"), [(".wav", 1e-4), (".flac", 1e-4), (".ogg", 0.02), (".mp3", 0.02)]
-)
+@pytest.mark.parametrize(("suffix", "error"), [(".wav", 1e-4), (".flac", 1e-4), (".ogg", 0.02), (".mp3", 0.02)])
 def test_every_format_gives_back_what_was_written(tmp_path: Path, suffix: str, error: float) -> None:
     clip = tone(440)
     back = read(write(tmp_path / f"a{suffix}", clip))
@@ -116,9 +112,7 @@ def test_values_that_are_not_numbers(tmp_path: Path, value: float) -> None:
     wav = tone(440).wav.copy()
     wav[1000] = value
     soundfile.write(tmp_path / "a.wav", wav, 16_000, subtype="FLOAT")
-    assert (
-        refusal(tmp_path / "a.wav") == "a.wav: the file holds values that are not numbers (NaN or infinity)"
-    )
+    assert refusal(tmp_path / "a.wav") == "a.wav: the file holds values that are not numbers (NaN or infinity)"
 
 
 def test_values_far_out_of_range(tmp_path: Path) -> None:
@@ -143,9 +137,7 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path: Path, suff
         data = whole.copy()
         places = rng.integers(0, (60, len(data))[trial % 2], size=5)
         data[places] = rng.integers(0, 256, size=5)
-        damaged.write_bytes(
-            data[: rng.integers(1, len(data))].tobytes() if trial % 5 == 0 else data.tobytes()
-        )
+        damaged.write_bytes(data[: rng.integers(1, len(data))].tobytes() if trial % 5 == 0 else data.tobytes())
         try:
             clip = read(damaged, max_duration_s=30)
         except AudioError as error:
@@ -298,9 +290,7 @@ def test_a_long_clip_is_written_as_ogg(tmp_path: Path) -> None:
     assert read(write(tmp_path / "a.ogg", clip)).duration_s == 300
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.wav", tone(440))
     before = path.read_bytes()
 
@@ -316,9 +306,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
     clip = tone(440)
-    with pytest.raises(
-        AudioError, match=r"^a\.txt: cannot write \.txt; expected \.wav, \.flac, \.ogg, \.mp3$"
-    ):
+    with pytest.raises(AudioError, match=r"^a\.txt: cannot write \.txt; expected \.wav, \.flac, \.ogg, \.mp3$"):
         write(tmp_path / "a.txt", clip)
     with pytest.raises(AudioError, match=r"^a: cannot write a file without suffix; expected"):
         write(tmp_path / "a", clip)

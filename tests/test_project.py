@@ -67,9 +67,7 @@ def test_nothing_of_others_is_tracked() -> None:
 
 
 def test_no_address_of_a_package_index() -> None:
-    index = re.compile(
-        r"--(extra-)?index-url|--find-links|https?://[^\s'\"]*/simple\b|" + "pypi" + r"\.(org|python)"
-    )
+    index = re.compile(r"--(extra-)?index-url|--find-links|https?://[^\s'\"]*/simple\b|" + "pypi" + r"\.(org|python)")
     here = Path(__file__).relative_to(ROOT).as_posix()
     assert [name for name, text in texts().items() if name != here and index.search(text)] == []
 
@@ -87,9 +85,7 @@ def test_all_dependencies_are_pinned_once_and_alike() -> None:
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     # A make that runs these tests hands its own options down.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
         ["make", *arguments],
         cwd=ROOT,
@@ -131,9 +127,7 @@ def test_the_check_of_every_change_runs_all_tests() -> None:
 
 
 def test_changes_and_licence_are_stated() -> None:
-    assert re.search(
-        r"^## \[?Unreleased\]?$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
+    assert re.search(r"^## \[?Unreleased\]?$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert licence.startswith("MIT License\n\nCopyright (c) 2026 Music-STAR studio contributors\n")
 
