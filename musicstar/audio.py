@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 SAMPLE_RATE = 16_000
+# The level of all that a network hears, -26 dBFS.
+LEVEL_RMS = 0.05
 SAMPLE_RATES = range(4_000, 384_001)
 MAX_CHANNELS = 16
 MAX_PEAK = 1e6

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from musicstar.domains import Voice
+from musicstar.domains import STEMS, Voice
 from musicstar.scores import ACCOMPANIMENT_KEYS, MELODY_KEYS, Note, Score
 
 FLUIDR3 = "FluidR3_GM.sf2"
@@ -44,7 +44,6 @@ PROGRAMS = {
     Voice.STRINGS: (48, 49, 50, 40, 41, 42),
     Voice.PIANO: (0, 1, 2),
 }
-STEMS = tuple(PROGRAMS)
 MELODIES = (Voice.CLARINET, Voice.STRINGS)
 TEST_RATE = 32_000
 PITCH_TOLERANCE = 0.3

@@ -18,11 +18,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from musicstar.domains import Voice
+from musicstar.audio import SAMPLE_RATE
+from musicstar.domains import STEMS, Voice
 
-SAMPLE_RATE = 16_000
 FULL_SCALE = 32_768
-STEMS = (Voice.CLARINET, Voice.VIBRAPHONE, Voice.STRINGS, Voice.PIANO)
 FILE_NAME = re.compile(r"(?P<piece>[^.]+)\.(?P<voice>[0-5])\.(?:wav|flac)", re.IGNORECASE)
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 

@@ -112,14 +112,3 @@ def compare(a: Sequence[Semitones], b: Sequence[Semitones]) -> ContentSimilarity
         silent_zero=shared / len(frames),
         voiced_only=shared / len(voiced) if voiced else float("nan"),
     )
-
-
-def similarity(a: Clip, b: Clip) -> ContentSimilarity:
-    """Compare what is played in two clips, an output and its gold standard, say.
-
-    Raises
-    ------
-    EssentiaMissingError
-        The extra `eval` is not installed.
-    """
-    return compare(pitches(a), pitches(b))

@@ -2,7 +2,7 @@
 
 Stretches where one of the stems is silent are cut from all at once.
 
-A reduced piece is NNN.npy, int16 [takes, 4, T], stems in the order of `layout.STEMS`, and NNN.json. Only
+A reduced piece is NNN.npy, int16 [takes, 4, T], stems in the order of `domains.STEMS`, and NNN.json. Only
 stems are kept: a mixture is their sum.
 """
 
@@ -20,8 +20,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from musicstar.domains import Domain, Voice
-from musicstar.layout import FULL_SCALE, SAMPLE_RATE, STEMS, Piece, read_pcm
+from musicstar.audio import SAMPLE_RATE
+from musicstar.domains import STEMS, Domain, Voice
+from musicstar.layout import FULL_SCALE, Piece, read_pcm
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from musicstar.audio import LEVEL_RMS, SAMPLE_RATE
 from musicstar.domains import Voice
-from musicstar.layout import FULL_SCALE, SAMPLE_RATE, STEMS, Piece, StarNetError, archives, index, loose_files, unpack
+from musicstar.layout import FULL_SCALE, Piece, StarNetError, archives, index, loose_files, unpack
 from musicstar.reduction import FORMAT, Stored, reduce_piece, write_whole
 
 __all__ = [
-    "LEVEL_RMS",
-    "SAMPLE_RATE",
-    "STEMS",
     "Piece",
     "Reduced",
     "Split",
@@ -33,8 +31,6 @@ __all__ = [
     "reduce",
 ]
 
-# -26 dBFS.
-LEVEL_RMS = 0.05
 MANIFEST = "reduced.json"
 # Of StarNet's 104 pieces, 84 to train on, 10 to choose by and 10 to judge by.
 HELD_OUT_SHARE = 10 / 104
@@ -140,7 +136,10 @@ class Reduced:
         return sum(piece.samples for piece in self.pieces) / SAMPLE_RATE
 
     def split(self) -> Split:
-        """Part the pieces 84 : 10 : 10, by the order of their names' hashes, so the same names part alike.
+        """Part the pieces 84 : 10 : 10 in the order of their names' hashes.
+
+        Sets that hold the same names part the same way, whatever else differs between them. With other names
+        added or taken away a piece may come to stand in another part.
 
         Raises
         ------
@@ -164,14 +163,13 @@ class Reduced:
         balance_db: float = 0.0,
         seed: int = 0,
         step: int = 0,
-        rng: np.random.Generator | None = None,
     ) -> Windows:
         """Draw a batch: for each item a piece, a start, a take to hear and a balance, by chance.
 
-        A pure function of (seed, step), or of the state of `rng` where that is given. The balance, up to
-        `balance_db` to either side, is added to the accompaniments of both domains, heard and gold alike.
-        Then the stems of each domain and take are scaled together, so that the whole piece's mixture has RMS
-        `LEVEL_RMS`. Pieces shorter than a window are passed over.
+        A pure function of (seed, step). The balance, up to `balance_db` to either side, is added to the
+        accompaniments of both domains, heard and gold alike. Then the stems of each domain and take are scaled
+        together, so that the whole piece's mixture has RMS `audio.LEVEL_RMS`. Pieces shorter than a window are
+        passed over.
 
         Raises
         ------
@@ -186,7 +184,7 @@ class Reduced:
                 f"no window of {window_samples / SAMPLE_RATE:g} s fits: the longest of {len(chosen)} pieces "
                 f"has {longest_s:.1f} s"
             )
-        rng = np.random.default_rng([seed, step]) if rng is None else rng
+        rng = np.random.default_rng([seed, step])
         heard = torch.empty(batch_size, len(Voice), window_samples)
         gold = torch.empty(batch_size, len(Voice), window_samples)
         for given, wanted in zip(heard.numpy(), gold.numpy(), strict=True):
@@ -198,8 +196,8 @@ class Reduced:
                 self._fill(out, piece, take=number, start=start, balance_db=balance)
         return Windows(heard, gold)
 
-    def piece(self, name: str, *, take: int = 0, balance_db: float = 0.0) -> torch.Tensor:
-        """A whole piece at the level that `windows` gives it.
+    def piece(self, name: str, *, take: int = 0) -> torch.Tensor:
+        """A whole piece as it is balanced, at the level that `windows` gives it.
 
         Returns
         -------
@@ -214,7 +212,7 @@ class Reduced:
         if not 0 <= take < piece.takes:
             raise StarNetError(f"piece {name} has no take {take}, expected 0 to {piece.takes - 1}")
         voices = torch.empty(len(Voice), piece.samples)
-        self._fill(voices.numpy(), piece, take=take, start=0, balance_db=balance_db)
+        self._fill(voices.numpy(), piece, take=take, start=0, balance_db=0.0)
         return voices
 
     @cached_property
@@ -249,7 +247,3 @@ class Reduced:
             np.multiply(stems[2 * number], np.float32(gain), out=parts[0])
             np.multiply(stems[2 * number + 1], np.float32(gain * balance), out=parts[1])
             np.add(parts[0], parts[1], out=mixture)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without the open maps, so that a worker process opens its own."""
-        return {"folder": self.folder, "pieces": self.pieces}

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musicstar.domains import Domain, Voice
-from musicstar.instruments import MELODIES, STEMS, Patch, SynthesisError, find_fonts, play
+from musicstar.domains import STEMS, Domain, Voice
+from musicstar.instruments import MELODIES, Patch, SynthesisError, find_fonts, play
 from musicstar.pieces import compose
 from musicstar.scores import Score, midi_origin, read_midi, write_midi
 from musicstar.timbres import EQ_HZ, Recipe, Room, Sound, canonical_recipe, varied_recipe

@@ -4,16 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from musicstar.domains import Domain, Voice
+from musicstar.domains import STEMS, Domain, Voice
 from musicstar.instruments import (
     FLUIDR3,
     MELODIES,
     PROGRAMS,
-    STEMS,
     Patch,
     SynthesisError,
     gain_db,
@@ -81,12 +79,6 @@ class Recipe:
 
     sounds: tuple[Sound, ...]
     rooms: tuple[Room, ...]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """Read what `dataclasses.asdict` gave and JSON kept."""
-        sounds = (Sound(Patch(**s["patch"]), s["gain_db"], tuple(s["eq_db"])) for s in values["sounds"])
-        return cls(tuple(sounds), tuple(Room(**r) for r in values["rooms"]))
 
 
 def canonical_recipe(font: str | Path) -> Recipe:

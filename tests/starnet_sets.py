@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from musicstar.domains import Domain, Voice
-from musicstar.layout import STEMS
+from musicstar.domains import STEMS, Domain, Voice
 
 RATE = 16_000
 

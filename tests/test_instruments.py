@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from musicstar import instruments
-from musicstar.domains import Voice
+from musicstar.domains import STEMS, Voice
 from musicstar.instruments import (
     FLUIDR3,
     FLUIDR3_GAINS_DB,
     PITCH_TOLERANCE,
     PROGRAMS,
-    STEMS,
     Patch,
     SynthesisError,
     active_dbfs,

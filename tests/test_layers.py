@@ -308,7 +308,7 @@ def test_a_sound_project_breaks_no_rule() -> None:
         (
             "essentia_in_the_app",
             "musicstar.jobs",
-            "def g():\n    from musicstar.multipitch import similarity",
+            "def g():\n    from musicstar.multipitch import compare",
         ),
         ("cycles", "musicstar.wavenet", "def g():\n    from musicstar.train import run"),
         ("cycles", "musicstar.methods.catalog", "from . import base"),

@@ -17,13 +17,16 @@ from musicstar.multipitch import (
     compare,
     nearest_semitones,
     pitches,
-    similarity,
 )
 
 SILENCE: Semitones = frozenset()
 C = frozenset({60})
 CE = frozenset({60, 64})
 EG = frozenset({64, 67})
+
+
+def similarity(a: Clip, b: Clip) -> ContentSimilarity:
+    return compare(pitches(a), pitches(b))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from musicstar import layout, reduction
-from musicstar.domains import Voice
+from musicstar.domains import STEMS, Voice
 from musicstar.reduction import joined, sounding
-from musicstar.starnet import STEMS, StarNetError, index, load, reduce
+from musicstar.starnet import StarNetError, index, load, reduce
 from tests.starnet_sets import RATE, music, write_piece, write_set
 
 

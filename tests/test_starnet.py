@@ -1,6 +1,6 @@
 """Reduced StarNet: opened, split, and drawn from in windows."""
 
-import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from musicstar import starnet
+from musicstar.audio import LEVEL_RMS
 from musicstar.domains import Domain, Voice
-from musicstar.starnet import LEVEL_RMS, Reduced, StarNetError, Stored, load, reduce
+from musicstar.starnet import Reduced, StarNetError, Stored, load, reduce
 from tests.starnet_sets import RATE, write_set
 
 WINDOW = 8_000
@@ -51,7 +52,16 @@ def test_a_split_is_disjoint_and_whole(count: int, held_out: int) -> None:
 
 
 def test_a_split_is_stable() -> None:
-    assert named(104).split().test == ("015", "031", "044", "045", "050", "068", "075", "084", "086", "097")
+    """The shipped weights were trained on these parts of 104 pieces and are judged by the last."""
+    split = named(104).split()
+    assert split.test == ("015", "031", "044", "045", "050", "068", "075", "084", "086", "097")
+    assert split.validation == ("010", "023", "042", "057", "058", "063", "089", "092", "095", "101")
+
+
+def test_a_split_follows_from_the_names_alone() -> None:
+    pieces = named(52).pieces
+    others = tuple(replace(piece, samples=7) for piece in reversed(pieces))
+    assert Reduced(Path("elsewhere"), others).split() == named(52).split()
 
 
 def test_two_pieces_cannot_be_split() -> None:
@@ -70,21 +80,11 @@ def test_windows_are_a_pure_function_of_seed_and_step(reduced: Reduced) -> None:
 
     first = draw(1, 7)
     draw(3, 2)
-    for again in (draw(1, 7), draw(1, 7, load(reduced.folder)), draw(1, 7, pickle.loads(pickle.dumps(reduced)))):
+    for again in (draw(1, 7), draw(1, 7, load(reduced.folder))):
         assert torch.equal(again.heard, first.heard)
         assert torch.equal(again.gold, first.gold)
     for other in (draw(1, 8), draw(2, 7)):
         assert not torch.equal(other.heard, first.heard)
-
-
-def test_windows_by_a_generator_go_on_with_it(reduced: Reduced) -> None:
-    def draw(rng: np.random.Generator) -> torch.Tensor:
-        return reduced.windows(NAMES, batch_size=2, window_samples=WINDOW, rng=rng).heard
-
-    rng = np.random.default_rng(5)
-    first, second = draw(rng), draw(rng)
-    assert torch.equal(draw(np.random.default_rng(5)), first)
-    assert not torch.equal(first, second)
 
 
 def test_windows_have_six_voices_and_exact_mixtures(reduced: Reduced) -> None:
@@ -143,27 +143,23 @@ def test_heard_and_gold_are_one_stretch_of_one_piece(reduced: Reduced) -> None:
 def test_balances_fill_their_range(reduced: Reduced) -> None:
     plain = reduced.piece("001")
     windows = reduced.windows(["001"], batch_size=64, window_samples=plain.shape[1], balance_db=6, seed=3)
-    wanted = plain[Voice.PIANO].norm() / plain[Voice.STRINGS].norm()
-    ratios = windows.gold[:, Voice.PIANO].norm(dim=1) / windows.gold[:, Voice.STRINGS].norm(dim=1)
-    balances = 20 * torch.log10(ratios / wanted)
-    assert -6.01 < balances.min() < -4.5
-    assert 4.5 < balances.max() < 6.01
-
-
-@pytest.mark.parametrize("take", [0, 1, 2])
-@pytest.mark.parametrize("balance_db", [-9.0, 0.0, 4.0])
-def test_every_mixture_of_a_whole_piece_has_one_level(take: int, balance_db: float, reduced: Reduced) -> None:
-    voices = reduced.piece("002", take=take, balance_db=balance_db)
     for domain in Domain:
-        assert voices[domain.mixture].square().mean().sqrt() == pytest.approx(LEVEL_RMS, rel=1e-4)
-        assert torch.equal(voices[domain.mixture], voices[domain.stems[0]] + voices[domain.stems[1]])
+        melody, accompaniment = domain.stems
+        wanted = plain[accompaniment].norm() / plain[melody].norm()
+        ratios = windows.gold[:, accompaniment].norm(dim=1) / windows.gold[:, melody].norm(dim=1)
+        balances = 20 * torch.log10(ratios / wanted)
+        assert -6.01 < balances.min() < -4.5
+        assert 4.5 < balances.max() < 6.01
 
 
-def test_the_balance_moves_the_accompaniment(reduced: Reduced) -> None:
-    plain, louder = (reduced.piece("002", balance_db=b) for b in (0.0, 6.0))
-    for domain in Domain:
-        before, after = (v[domain.stems[1]].norm() / v[domain.stems[0]].norm() for v in (plain, louder))
-        assert 20 * torch.log10(after / before) == pytest.approx(6.0, abs=1e-3)
+def test_every_mixture_of_a_whole_piece_has_one_level(reduced: Reduced) -> None:
+    """In every take, however the accompaniment is balanced."""
+    plain = [reduced.piece("002", take=take) for take in range(3)]
+    drawn = reduced.windows(["002"], batch_size=24, window_samples=plain[0].shape[1], balance_db=9, seed=4)
+    for voices in (*plain, *drawn.heard, *drawn.gold):
+        for domain in Domain:
+            assert voices[domain.mixture].square().mean().sqrt() == pytest.approx(LEVEL_RMS, rel=1e-4)
+            assert torch.equal(voices[domain.mixture], voices[domain.stems[0]] + voices[domain.stems[1]])
 
 
 def test_takes_of_another_level_are_brought_to_the_same(reduced: Reduced) -> None:
