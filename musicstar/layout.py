@@ -10,14 +10,17 @@ import re
 import shutil
 import tarfile
 import tempfile
+import wave
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 
+from musicstar import audio
 from musicstar.audio import SAMPLE_RATE
 from musicstar.domains import STEMS, Voice
 
@@ -104,12 +107,10 @@ def unpack(archive: Path, folder: Path) -> None:
     Raises
     ------
     StarNetError
-        The archive is damaged.
+        The archive is damaged, or a package that reads its files is not installed.
     AudioError
         A file in it is not audio.
     """
-    import soundfile
-
     stat = archive.stat()
     stamp = f"{stat.st_size} {stat.st_mtime_ns}"
     stamp_path = folder / _STAMP
@@ -133,23 +134,53 @@ def unpack(archive: Path, folder: Path) -> None:
                 with raw.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
                 reduced = raw.with_name("reduced.wav")
-                soundfile.write(reduced, read_pcm(raw), SAMPLE_RATE, subtype="PCM_16")
+                write_pcm(reduced, read_pcm(raw))
                 reduced.replace(target)
     stamp_path.write_text(f"{stamp} whole")
 
 
 def read_pcm(path: Path) -> np.ndarray:
-    """A file as int16 [T] at 16 kHz, one channel.
+    """A file as int16 [T] at 16 kHz, one channel; a WAV file that is so already needs no package to be read.
 
     Raises
     ------
+    StarNetError
+        A package that reads other files is not installed.
     AudioError
         It is not audio.
     """
-    from musicstar import audio
-
-    wav = audio.read(path, sample_rate=SAMPLE_RATE).wav
+    if (pcm := _as_it_is(path)) is not None:
+        return pcm
+    try:
+        wav = audio.read(path, sample_rate=SAMPLE_RATE).wav
+    except ModuleNotFoundError as error:
+        raise StarNetError(
+            f"{path.name}: reading it needs the package {error.name}, which is not installed; without it a set is "
+            f"expected as WAV files of 16 bits at {SAMPLE_RATE} Hz in one channel"
+        ) from error
     return np.asarray(np.clip(np.rint(wav * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1), np.int16)
+
+
+def _as_it_is(path: Path) -> np.ndarray | None:
+    """The samples of a WAV file of 16 bits at 16 kHz in one channel; None of what is anything else."""
+    try:
+        with path.open("rb") as stream, wave.open(stream) as file:
+            if (file.getsampwidth(), file.getframerate(), file.getnchannels()) != (2, SAMPLE_RATE, 1):
+                return None
+            content = file.readframes(file.getnframes())
+    except (wave.Error, EOFError):
+        return None
+    # A file that was broken off may end within a sample; one that holds none is for `audio.read` to refuse.
+    return np.frombuffer(content, "<i2", len(content) // 2).astype(np.int16) if len(content) > 1 else None
+
+
+def write_pcm(target: Path | BinaryIO, pcm: np.ndarray, *, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write samples [T], int16, as a WAV file of one channel."""
+    with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(pcm.astype("<i2").tobytes())
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 One transform a stem does all that follows FluidSynth: it halves the rate behind a low-pass, equalises and
 adds the room. Levels are fixed: each domain's lies near that of real StarNet (-31 dBFS RMS for CV, -34 for
-SP), no clip is normalised by itself. Stems are rounded to 16 bits first and a mixture is the sum of the
-rounded stems, so NNN.0 = NNN.1 + NNN.2 and NNN.3 = NNN.4 + NNN.5 hold exactly in the files.
+SP), no clip is normalised by itself, and only a take whose mixtures might clip is lowered, all of it alike.
+Stems are rounded to 16 bits first and a mixture is the sum of the rounded stems, so NNN.0 = NNN.1 + NNN.2 and
+NNN.3 = NNN.4 + NNN.5 hold exactly in the files.
 
 What lies in a set's folder suffices to render it again: NNN.mid holds the notes, NNN.json a take's recipe.
 """
@@ -11,9 +12,9 @@ What lies in a set's folder suffices to render it again: NNN.mid holds the notes
 import hashlib
 import io
 import json
+import logging
 import math
 import os
-import wave
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -24,9 +25,12 @@ import numpy as np
 
 from musicstar.domains import STEMS, Domain, Voice
 from musicstar.instruments import MELODIES, Patch, SynthesisError, find_fonts, play
+from musicstar.layout import write_pcm
 from musicstar.pieces import compose
 from musicstar.scores import Score, midi_origin, read_midi, write_midi
 from musicstar.timbres import EQ_HZ, Recipe, Room, Sound, canonical_recipe, varied_recipe
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 RATES = (8_000, 48_000)
@@ -34,6 +38,7 @@ MIDI_TAIL_S = 1.0
 
 _OVERSAMPLING = 2
 _FULL_SCALE = 32_767
+_LOUDEST_STEM = _FULL_SCALE // 2
 _ROOM_PREDELAY_S = 0.012
 _ROOM_LOWPASS_HZ = 3500
 _TRANSITION = 0.06
@@ -73,6 +78,8 @@ def _desk_response(sound: Sound, frequencies_hz: np.ndarray) -> np.ndarray:
 def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int = 16_000) -> np.ndarray:
     """Render the six voices of a score; the same arguments give the same bits.
 
+    Where a stem peaks above half of full scale, so that a mixture might clip, all are lowered by as much.
+
     Returns
     -------
     np.ndarray[6, duration_s * sample_rate], int16, in the order of `Voice`; a mixture is the exact sum of its
@@ -81,7 +88,7 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
     Raises
     ------
     SynthesisError
-        The rate is not offered, an instrument cannot be played, or a stem is so loud that a mixture may clip.
+        The rate is not offered, or an instrument cannot be played.
     """
     if not RATES[0] <= sample_rate <= RATES[1]:
         raise SynthesisError(f"cannot render at {sample_rate} Hz, expected {RATES[0]} to {RATES[1]}")
@@ -90,19 +97,25 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
     frequencies_hz = np.fft.rfftfreq(size, 1 / sample_rate)
     rooms = {d: _room_response(room, size, sample_rate) for d, room in zip(Domain, recipe.rooms, strict=True)}
     voices = np.zeros((len(Voice), frames), np.int16)
+    stems: dict[Voice, np.ndarray] = {}
     for voice, sound in zip(STEMS, recipe.sounds, strict=True):
         notes = score.melody if voice in MELODIES else score.accompaniment
         dry = play(notes, sound.patch, duration_s=duration_s, rate=_OVERSAMPLING * sample_rate)
         spectrum = np.fft.rfft(dry, _OVERSAMPLING * size)[: size // 2 + 1] / _OVERSAMPLING
         wav = np.fft.irfft(spectrum * _desk_response(sound, frequencies_hz) * rooms[voice.domain], size)
-        pcm = np.rint(wav[:frames] * _FULL_SCALE)
-        peak = np.abs(pcm).max(initial=0)
-        if peak > _FULL_SCALE // 2:
-            raise SynthesisError(
-                f"{voice.label}: peak at {peak / _FULL_SCALE:.2f} of full scale, above 0.5 the sum of two "
-                "stems may clip; the recipe needs less gain"
-            )
-        voices[voice] = pcm
+        stems[voice] = wav[:frames] * _FULL_SCALE
+    loudest = max(stems, key=lambda voice: float(np.abs(stems[voice]).max(initial=0)))
+    peak = float(np.abs(stems[loudest]).max(initial=0))
+    scale = 1.0
+    if round(peak) > _LOUDEST_STEM:
+        scale = _LOUDEST_STEM / peak
+        logger.warning(
+            "%s peaks so high that a mixture might clip: lowered by %.1f dB with the other stems",
+            loudest.label,
+            -20 * math.log10(scale),
+        )
+    for voice, wav in stems.items():
+        voices[voice] = np.rint(wav * scale)
     for domain in Domain:
         melody, accompaniment = domain.stems
         voices[domain.mixture] = voices[melody] + voices[accompaniment]
@@ -112,11 +125,7 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
 def write_wav(path: Path, pcm: np.ndarray, sample_rate: int) -> None:
     """Write samples [T], int16, as a WAV file of one channel, whole or not at all."""
     content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sample_rate)
-        file.writeframes(pcm.astype("<i2").tobytes())
+    write_pcm(content, pcm, sample_rate=sample_rate)
     _write_whole(path, content.getvalue())
 
 

@@ -2,14 +2,17 @@
 
 import io
 import logging
+import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from musicstar import layout, reduction
+from musicstar.audio import AudioError
 from musicstar.domains import STEMS, Voice
 from musicstar.reduction import joined, sounding
 from musicstar.starnet import StarNetError, index, load, reduce
@@ -152,6 +155,59 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     for read in (index, lambda folder: reduce(folder, tmp_path / "cache")):
         with pytest.raises(StarNetError, match="not readable as a tar archive"):
             read(tmp_path)
+
+
+# Reading without packages
+
+
+def test_wav_files_of_16_bits_at_16_khz_are_read_alike(tmp_path: Path) -> None:
+    """By the standard library as by soundfile, over all values and down to one sample."""
+    for samples in (1, 65_536):
+        pcm = np.arange(-32_768, 32_768)[:samples].astype(np.int16)
+        soundfile.write(tmp_path / "a.wav", pcm, RATE, subtype="PCM_16")
+        soundfile.write(tmp_path / "a.flac", pcm, RATE, subtype="PCM_16")
+        layout.write_pcm(tmp_path / "b.wav", pcm)
+        for name in ("a.wav", "a.flac", "b.wav"):
+            read = layout.read_pcm(tmp_path / name)
+            assert read.dtype == np.int16
+            assert np.array_equal(read, pcm)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_a_rendered_set_is_reduced_without_audio_packages(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = reduce(folder, tmp_path / "a")
+    for package in ("soundfile", "torchaudio", "pyloudnorm"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert reduce(folder, tmp_path / "b").pieces == wanted.pieces
+    assert torch.equal(reduce(folder, tmp_path / "b").piece("003"), wanted.piece("003"))
+
+
+def test_other_files_name_the_package_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_piece(tmp_path / "flac", "001", music(0), suffix="flac")
+    write_piece(tmp_path / "two", "001", music(0), channels=2)
+    write_piece(tmp_path / "fast", "001", music(0, sample_rate=44_100), sample_rate=44_100)
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    monkeypatch.setitem(sys.modules, "torchaudio.functional", None)
+    with pytest.raises(StarNetError, match=r"001\.0\.wav: reading it needs the package torchaudio"):
+        reduce(tmp_path / "fast", tmp_path / "cache")
+    assert reduce(tmp_path / "two", tmp_path / "cache").pieces
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    for name in ("flac", "two", "fast"):
+        with pytest.raises(StarNetError, match=r"soundfile, which is not installed; without it .* 16 bits at 16000 Hz"):
+            reduce(tmp_path / name, tmp_path / f"{name}-cache")
+
+
+def test_a_wav_file_that_is_broken_off_or_empty(tmp_path: Path) -> None:
+    layout.write_pcm(tmp_path / "a.wav", np.arange(100, dtype=np.int16))
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "b.wav").write_bytes(content[:-61])
+    assert layout.read_pcm(tmp_path / "b.wav").tolist() == list(range(69))
+    for end in (0, 20, 44, 45):
+        (tmp_path / "c.wav").write_bytes(content[:end])
+        with pytest.raises(AudioError, match=r"^c\.wav: "):
+            layout.read_pcm(tmp_path / "c.wav")
 
 
 # Reduction

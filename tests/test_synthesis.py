@@ -145,13 +145,28 @@ def test_a_room_decays_as_it_says_and_stays_the_same() -> None:
     assert np.random.RandomState(0).standard_normal(3) == pytest.approx([1.76405235, 0.40015721, 0.97873798])
 
 
-def test_rates_and_levels_that_are_refused(recipe: Recipe) -> None:
+def test_rates_that_are_refused(recipe: Recipe) -> None:
     score = Score(tuple(NOTES), tuple(NOTES))
     with pytest.raises(SynthesisError, match="cannot render at 96000 Hz, expected 8000 to 48000"):
         render(score, recipe, duration_s=1.0, sample_rate=96_000)
+
+
+def test_a_take_that_might_clip_is_lowered_as_a_whole(recipe: Recipe, caplog: pytest.LogCaptureFixture) -> None:
+    score = Score(tuple(NOTES), tuple(NOTES))
+    plain = render(score, recipe, duration_s=1.0).astype(float)
+    assert not caplog.records
     loud = replace(recipe, sounds=tuple(replace(s, gain_db=s.gain_db + 40) for s in recipe.sounds))
-    with pytest.raises(SynthesisError, match=r"clarinet: peak at .* needs less gain"):
-        render(score, loud, duration_s=1.0)
+    with caplog.at_level(logging.WARNING, logger="musicstar.synthesis"):
+        lowered = render(score, loud, duration_s=1.0).astype(int)
+    assert np.abs(lowered[list(STEMS)]).max() == 16_383
+    for domain in Domain:
+        melody, accompaniment = domain.stems
+        assert np.array_equal(lowered[domain.mixture], lowered[melody] + lowered[accompaniment])
+    # Louder than the plain take by one factor throughout: nothing clips, and the balance is the same.
+    factors = [np.dot(lowered[voice], plain[voice]) / np.dot(plain[voice], plain[voice]) for voice in STEMS]
+    assert factors == pytest.approx([factors[0]] * 4, rel=1e-3)
+    (message,) = caplog.messages
+    assert message.endswith(f"lowered by {40 - 20 * np.log10(factors[0]):.1f} dB with the other stems")
 
 
 def test_other_rates_sound_alike(recipe: Recipe) -> None:
