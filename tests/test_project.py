@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from musicstar.__main__ import _parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -81,6 +84,32 @@ def test_all_dependencies_are_pinned_once_and_alike() -> None:
     locked = [line for line in lines if not line.startswith("#")]
     assert [line for line in locked if not PIN.fullmatch(line)] == []
     assert [pin for pin in direct if ";" not in pin and pin not in locked] == []
+
+
+def code(document: str) -> list[str]:
+    """The lines of the code blocks of a document."""
+    lines: list[str] = []
+    fenced = False
+    for line in (ROOT / document).read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            lines.append(line.strip())
+    return lines
+
+
+def test_the_musicstar_commands_of_the_documents_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = _parser()
+    understood = set()
+    for document in ("README.md", "CONTRIBUTING.md"):
+        for line in code(document):
+            if command := re.search(r"(?:^|/|-m )musicstar (.+)", line):
+                try:
+                    parser.parse_args(shlex.split(command[1], comments=True))
+                except SystemExit:
+                    pytest.fail(f"{document}: {line}\n{capsys.readouterr().err}")
+                understood.add(command[1].split()[0])
+    assert understood >= {"translate", "render", "train", "evaluate", "checkpoint"}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
