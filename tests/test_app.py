@@ -241,7 +241,7 @@ def test_a_scene_names_tracks_steps_and_what_would_do_instead() -> None:
         Step("stem", state="running", share=0.5, began_s=100.0),
         Step("mixture", state="done"),
     )
-    scene = Scene(source, Domain.SP, (made,), steps, backbone="spectral", running=True)
+    scene = Scene("j", source, Domain.SP, (made,), steps, backbone="spectral", running=True)
     told = describe(scene, now_s=104.0)
     json.dumps(told)
     assert [track["title"] for track in told["tracks"]] == [

@@ -213,6 +213,22 @@ def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
     assert titles.all_inner_texts() == named
 
 
+def test_an_example_is_heard_in_either_direction(visit: Callable[..., Any]) -> None:
+    page = visit()
+    if not page.locator(".ms-piece").count():
+        pytest.skip("no examples are shipped")
+    page.check("#ms-direction-cv")
+    page.click(".ms-piece >> nth=0")
+    for heard, gold in (
+        ("clarinet and vibraphone", "strings and piano"),
+        ("strings and piano", "clarinet and vibraphone"),
+    ):
+        page.wait_for_function("(pair) => document.querySelector('.ms-sub span')?.textContent === pair", arg=heard)
+        assert page.inner_text(".ms-track[data-kind=input] .ms-chips") == heard
+        assert page.inner_text(".ms-track[data-kind=gold] .ms-chips") == gold
+        page.check("#ms-direction-sp")
+
+
 def test_cancelling_stops_the_work_and_keeps_what_is_there(
     visit: Callable[..., Any], long_clip: Path, studio: Studio
 ) -> None:

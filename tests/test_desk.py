@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_a_crash_is_told_and_the_next_order_is_served(
     counter: Callable[[], Desk], job: Job, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crashes(*_: Any, **__: Any) -> Iterator[base.Translation]:
-        raise desk.BrokenProcessPool("gone")
+        raise BrokenProcessPool("gone")
 
     async def visit(at: Desk) -> tuple[list[View], list[View]]:
         with monkeypatch.context() as patch:

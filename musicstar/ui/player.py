@@ -25,6 +25,7 @@ class Scene:
 
     Attributes
     ----------
+    job : opaque name of the clip's job
     source, domain : the clip, and the domain it is taken to be in
     outputs : what the methods have made of it
     steps : how far an order has come; empty where none was given
@@ -33,6 +34,7 @@ class Scene:
     failure : a sentence about the whole
     """
 
+    job: str
     source: Source
     domain: Domain
     outputs: tuple[Track, ...] = ()
@@ -79,6 +81,7 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
     gains_db = matching_gains_db((track.loudness_lufs, track.peak_dbfs) for track in tracks)
     made = {(track.method, track.backbone) for track in scene.outputs}
     return {
+        "job": scene.job,
         "piece": source.input.media,
         "name": source.name,
         "from": scene.domain.value,

@@ -59,11 +59,10 @@ def clip_picker(*, examples: Sequence[Example], max_seconds: float, max_mb: floa
         elem_id="ms-clip",
         html_template='<div class="ms-clip"></div>',
         head=_scripts("dom.js", "record.js", "clip.js"),
-        js_on_load="window.MusicStar.clip(element.firstElementChild, props, watch, () => trigger('change'));",
+        js_on_load="window.MusicStar.clip(element.firstElementChild, props, watch, () => trigger('taken'));",
         apply_default_css=False,
         offered=[{"number": example.number, "title": example.title, "note": example.note} for example in examples],
         limits={"seconds": max_seconds, "mb": max_mb},
-        domain=Domain.SP.value,
     )
 
 
@@ -174,7 +173,7 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
 
         async def redirect(value: Any, chosen: str) -> tuple[Any, ...]:
             if not value or not value.get("job"):
-                return gr.update(domain=chosen), gr.skip(), ""
+                return gr.skip(), gr.skip(), ""
             try:
                 job = Job.find(desk.data, value["job"])
                 source = job.source()
@@ -187,7 +186,7 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
             if source is None:
                 return gr.skip(), gr.skip(), ""
             scene = _scene(job, source, Domain(chosen))
-            return gr.update(value={"job": job.id}, domain=chosen), describe(scene, now_s=time.time()), ""
+            return {"job": job.id}, describe(scene, now_s=time.time()), ""
 
         async def run(
             value: Any,
@@ -225,8 +224,9 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(offer, backbone, methods, **hidden)
         backbone.input(offer, backbone, methods, queue=False, **hidden)
-        clip.change(show, clip, [direction, listen, notice], queue=False, **hidden)
-        direction.input(redirect, [clip, direction], [clip, listen, notice], queue=False, **hidden)
+        latest = {"queue": False, "trigger_mode": "always_last", **hidden}
+        clip.taken(show, clip, [direction, listen, notice], **latest)
+        direction.input(redirect, [clip, direction], [clip, listen, notice], **latest)
         shown = [listen, go, stop, notice]
         settings = [backbone, advanced]
         go.click(run, [clip, direction, methods, *settings], shown, concurrency_limit=None, **hidden)
@@ -261,6 +261,8 @@ def _order(
     source = job.source()
     if source is None:
         raise JobError("Add the other stem, or a recording of both instruments together.")
+    if source.example and source.domain != chosen:
+        raise JobError("The piece is still being prepared in that direction: please try again.")
     methods = tuple(name for name in METHODS if name in ticked)
     if not methods:
         raise JobError("Tick at least one method.")
@@ -288,6 +290,7 @@ def _number(numbers: Any, name: str) -> float | None:
 def _scene(job: Job, source: Source, domain: Domain, order: Order | None = None, view: View | None = None) -> Scene:
     """What the player shows of a job."""
     return Scene(
+        job=job.id,
         source=source,
         domain=domain,
         outputs=job.outputs(domain.other),

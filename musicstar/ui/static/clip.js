@@ -5,6 +5,7 @@ window.MusicStar ||= {};
 window.MusicStar.clip = (root, props, watch, changed) => {
   const { node, icon, record } = window.MusicStar;
   const { seconds: maxSeconds, mb: maxMb } = props.limits;
+  const PATIENCE = "The clip is still being read: one moment.";
   const PARTS = { melody: "Melody", accompaniment: "Accompaniment" };
   let job = ""; // The clip chosen, whose value Gradio holds too.
   let growing = ""; // A clip that still lacks a stem.
@@ -12,6 +13,8 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   let recording = null;
   let busy = false;
   let running = false;
+  let domain = "sp";
+  let unsettled = -Infinity; // When a clip or direction was asked for that the player does not show yet.
 
   const problem = node("p", { class: "ms-problem", role: "alert" });
   const status = node("p", { class: "ms-status", role: "status" });
@@ -55,26 +58,35 @@ window.MusicStar.clip = (root, props, watch, changed) => {
       return;
     }
     setBusy(true);
+    unsettled = performance.now();
     complain("");
     say("Reading…");
     try {
       accept(await post(url, body));
     } catch (error) {
+      unsettled = -Infinity;
       complain(error.message);
     } finally {
       setBusy(false);
     }
   };
 
+  /** From now on this clip is the one; what the player hears of another comes too late. */
+  const takeUp = (name) => {
+    job = name;
+    window.MusicStar.job = name;
+  };
+
   const accept = (answer) => {
     if (!answer.ready) {
       growing = answer.job;
       slots[answer.part].mark();
+      unsettled = -Infinity;
       say(answer.note);
       return;
     }
     growing = "";
-    job = answer.job;
+    takeUp(answer.job);
     example = Boolean(answer.example);
     for (const slot of Object.values(slots)) if (answer.stems && !example) slot.mark();
     else slot.clear();
@@ -210,7 +222,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
           type: "button",
           class: "ms-piece",
           "data-number": offer.number,
-          onclick: () => take(`/examples/${offer.number}/${props.domain || "sp"}`, null),
+          onclick: () => take(`/examples/${offer.number}/${domain}`, null),
         },
         node("b", {}, offer.title),
         offer.note && node("span", {}, offer.note),
@@ -249,8 +261,27 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   );
   document.addEventListener("musicstar:running", (event) => {
     running = event.detail;
+    unsettled = -Infinity;
+    if (status.textContent === PATIENCE) say("");
+  });
+  document.addEventListener("musicstar:chosen", () => {
+    if (job) unsettled = performance.now();
+  });
+  // A translation asked for meanwhile would be of the clip before, or in its direction.
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (!event.target.closest?.("#ms-translate")) return;
+      if (!busy && performance.now() - unsettled > 5000) return;
+      event.stopImmediatePropagation();
+      say(PATIENCE);
+    },
+    true,
+  );
+  document.addEventListener("musicstar:direction", (event) => {
+    domain = event.detail;
   });
   watch("value", () => {
-    if (props.value?.job) job = props.value.job;
+    if (props.value?.job) takeUp(props.value.job);
   });
 };

@@ -259,7 +259,7 @@ window.MusicStar.player = (root, props, watch, instead) => {
   /** Take up what the studio has sent; rows that stay keep their nodes, so that focus and sound go on. */
   const show = () => {
     const next = props.value;
-    if (!next?.piece) return;
+    if (!next?.piece || (window.MusicStar.job && next.job !== window.MusicStar.job)) return;
     const known = scene?.piece === next.piece ? scene : null;
     scene = next;
     empty.hidden = true;

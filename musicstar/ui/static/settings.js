@@ -16,12 +16,14 @@ window.MusicStar.choice = (root, props, watch, chosen) => {
       onchange: () => {
         props.value = option.value;
         show();
+        if (props.name === "direction") document.dispatchEvent(new CustomEvent("musicstar:chosen"));
         chosen();
       },
     }),
   );
   const show = () => {
     hint.textContent = props.hint || "";
+    document.dispatchEvent(new CustomEvent(`musicstar:${props.name}`, { detail: props.value }));
     for (const box of boxes) {
       box.checked = box.value === props.value;
       box.parentElement.classList.toggle("ms-selected", box.checked);
