@@ -11,6 +11,12 @@ PACKAGES := chromium libfluidsynth3 fluid-soundfont-gm
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
+# A browser from elsewhere serves as well, and Ubuntu's package of that name is a stub that cannot start one.
+MISSING = for p in $(PACKAGES); do \
+	if [ $$p = chromium ]; then \
+		for b in chromium chromium-browser google-chrome; do $$b --version >/dev/null 2>&1 && continue 2; done; \
+	elif dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed'; then continue; fi; \
+	printf '%s ' $$p; done
 .PHONY: app test check format system-packages constraints clean
 
 app: $(VENV)/.app
@@ -47,16 +53,18 @@ $(VENV)/.test: $(PINS) | $(VENV)/.made
 	@touch $(VENV)/.app $@
 
 # The tests that need a missing package skip and name it, so this never fails.
-system-packages:
-	@missing() { for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || printf '%s ' $$p; done; }; \
-	want=$$(missing); [ -n "$$want" ] || exit 0; \
-	if [ "$$(id -u)" = 0 ]; then as_root=; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; else as_root=no; fi; \
-	if [ "$$as_root" != no ] && command -v apt-get >/dev/null; then \
-		apt="$$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=2"; \
-		$$apt update </dev/null || true; \
-		for p in $$want; do $$apt install -y --no-install-recommends $$p </dev/null || true; done; \
-	fi; \
-	want=$$(missing); [ -z "$$want" ] || echo "Not installed, and the tests that need them skip: $$want"
+system-packages: $(VENV)/.packages
+	@want=$$($(MISSING)); [ -z "$$want" ] || echo "Not installed, and the tests that need them skip: $$want"
+
+# What cannot be had is not asked for each time: again once this stamp is gone or the Makefile has changed.
+$(VENV)/.packages: Makefile | $(VENV)/.made
+	@want=$$($(MISSING)); [ -n "$$want" ] || { touch $@; exit 0; }; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; elif sudo -n true 2>/dev/null; then as_root='sudo -n'; else exit 0; fi; \
+	command -v apt-get >/dev/null || exit 0; \
+	apt="$$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=2"; \
+	$$apt update </dev/null || true; \
+	for p in $$want; do $$apt install -y --no-install-recommends $$p </dev/null || true; done; \
+	touch $@
 
 # To run in an environment that only `make test` has filled, on the oldest Python that is supported.
 constraints:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -90,9 +91,10 @@ def soundfont() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium browser."""
+    """The path of a Chromium browser that starts, which Ubuntu's stub of one does not without its snap."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
             return path
     pytest.skip("no browser: the system package chromium is not installed")
 

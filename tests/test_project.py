@@ -112,9 +112,12 @@ def test_the_musicstar_commands_of_the_documents_are_understood(capsys: pytest.C
     assert understood >= {"translate", "render", "train", "evaluate", "checkpoint"}
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, programs: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run make; the programs in a folder stand in for those of the same names."""
     # A make that runs these tests hands its own options down.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    if programs is not None:
+        environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
         ["make", *arguments],
         cwd=ROOT,
@@ -147,6 +150,38 @@ def test_make_names_what_is_missing(tmp_path: Path) -> None:
     assert refused.returncode != 0
     assert f"needs Python 3.11 or newer and {old} is 3.10; name another" in refused.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_what_cannot_be_installed_is_tried_once(tmp_path: Path) -> None:
+    """And again with a newer Makefile; what is missing is named each time."""
+    programs, log, venv = tmp_path / "programs", tmp_path / "log", tmp_path / "venv"
+    for folder in (programs, venv):
+        folder.mkdir()
+    (venv / ".made").touch()
+    stand_ins = {"id": "echo 0", "apt-get": f'echo "$@" >>{log}; exit 100'}
+    for name in ("dpkg-query", "chromium", "chromium-browser", "google-chrome"):
+        stand_ins[name] = "exit 1"
+    for name, line in stand_ins.items():
+        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).chmod(0o755)
+
+    def tried() -> int:
+        run = make(f"VENV={venv}", "system-packages", programs=programs)
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.splitlines()[-1] == (
+            "Not installed, and the tests that need them skip: chromium libfluidsynth3 fluid-soundfont-gm "
+        )
+        return log.read_text().count(" install ")
+
+    assert tried() == 3
+    assert tried() == 3
+    os.utime(venv / ".packages", (0, 0))
+    assert tried() == 6
+    (programs / "google-chrome").write_text("#!/bin/sh\n")
+    (programs / "dpkg-query").write_text("#!/bin/sh\necho install ok installed\n")
+    (venv / ".packages").unlink()
+    assert make(f"VENV={venv}", "system-packages", programs=programs).stdout == ""
+    assert log.read_text().count(" install ") == 6
 
 
 def test_the_check_of_every_change_runs_all_tests() -> None:
