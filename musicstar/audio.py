@@ -1,14 +1,14 @@
 """Clips: reading, writing, resampling, mu-law companding and loudness."""
 
 import math
-import os
-import tempfile
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from musicstar.files import whole
 
 SAMPLE_RATE = 16_000
 # The level of all that a network hears, -26 dBFS.
@@ -209,22 +209,15 @@ def write(path: str | Path, clip: Clip, *, subtype: str = "PCM_16") -> Path:
     if not np.isfinite(clip.wav).all():
         raise AudioError(f"{path.name}: not written, the clip holds values that are not finite")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=suffix, prefix=".writing-", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    chosen = None if suffix in (".ogg", ".mp3") else subtype
     try:
-        chosen = None if suffix in (".ogg", ".mp3") else subtype
-        with soundfile.SoundFile(temporary, "w", clip.sample_rate, 1, chosen) as file:
+        with whole(path) as temporary, soundfile.SoundFile(temporary, "w", clip.sample_rate, 1, chosen) as file:
             # libsndfile's Vorbis encoder overflows its stack on long blocks.
             for start in range(0, len(clip.wav), BLOCK_SAMPLES):
                 file.write(np.clip(clip.wav[start : start + BLOCK_SAMPLES], -1.0, 1.0))
-        temporary.chmod(0o644)
-        temporary.replace(path)
     except (soundfile.LibsndfileError, ValueError) as error:
         reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
         raise AudioError(f"{path.name}: not written at {clip.sample_rate} Hz ({reason})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all: written beside their place under another name, then renamed."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Lend a temporary path to write to; it becomes `path` when the block ends, and is removed where it raises.
+
+    The temporary file lies in the same folder, which must be there, and begins with a dot. It has the same suffix,
+    as some writers take their format from it. The file can be read by all (mode 0644).
+
+    Raises
+    ------
+    OSError
+        The folder is missing or cannot be written to, or `path` is a folder; as `open` would.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".writing-", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file, whole or not at all; raises OSError as `whole` does."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
