@@ -88,8 +88,10 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     growing = "";
     takeUp(answer.job);
     example = Boolean(answer.example);
-    for (const slot of Object.values(slots)) if (answer.stems && !example) slot.mark();
-    else slot.clear();
+    for (const slot of Object.values(slots)) {
+      if (answer.stems && !example) slot.mark();
+      else slot.clear();
+    }
     for (const button of root.querySelectorAll(".ms-piece"))
       button.setAttribute("aria-pressed", String(button.dataset.number === answer.example));
     chosen.hidden = false;
