@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import numpy as np
 
 from musicstar import audio
 from musicstar.audio import SAMPLE_RATE
 from musicstar.domains import STEMS, Voice
+from musicstar.files import whole, write_whole
 
 FULL_SCALE = 32_768
 FILE_NAME = re.compile(r"(?P<piece>[^.]+)\.(?P<voice>[0-5])\.(?:wav|flac)", re.IGNORECASE)
@@ -120,7 +120,7 @@ def unpack(archive: Path, folder: Path) -> None:
     if earlier != stamp:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    stamp_path.write_text(stamp)
+    write_whole(stamp_path, stamp.encode())
     with _reading(archive):
         for tar, member in _members(archive):
             name, take, voice = _place(PurePosixPath(member.name))
@@ -133,10 +133,8 @@ def unpack(archive: Path, folder: Path) -> None:
                 raw = Path(scratch, PurePosixPath(member.name).name)
                 with raw.open("wb") as file:
                     shutil.copyfileobj(content, file, 1 << 20)
-                reduced = raw.with_name("reduced.wav")
-                write_pcm(reduced, read_pcm(raw))
-                reduced.replace(target)
-    stamp_path.write_text(f"{stamp} whole")
+                write_pcm(target, read_pcm(raw))
+    write_whole(stamp_path, f"{stamp} whole".encode())
 
 
 def read_pcm(path: Path) -> np.ndarray:
@@ -174,9 +172,9 @@ def _as_it_is(path: Path) -> np.ndarray | None:
     return np.frombuffer(content, "<i2", len(content) // 2).astype(np.int16) if len(content) > 1 else None
 
 
-def write_pcm(target: Path | BinaryIO, pcm: np.ndarray, *, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write samples [T], int16, as a WAV file of one channel."""
-    with wave.open(str(target) if isinstance(target, Path) else target, "wb") as file:
+def write_pcm(path: Path, pcm: np.ndarray, *, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write samples [T], int16, as a WAV file of one channel, whole or not at all."""
+    with whole(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)

@@ -10,18 +10,17 @@ import hashlib
 import json
 import logging
 import math
-import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from musicstar.audio import SAMPLE_RATE
 from musicstar.domains import STEMS, Domain, Voice
+from musicstar.files import whole, write_whole
 from musicstar.layout import FULL_SCALE, Piece, read_pcm
 
 logger = logging.getLogger(__name__)
@@ -63,19 +62,6 @@ class Stored:
         """Read what JSON kept."""
         energies = tuple(tuple(tuple(map(float, d)) for d in take) for take in values["energies"])
         return cls(str(values["name"]), int(values["samples"]), energies)  # type: ignore[arg-type]
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under a temporary name, then give it its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def sounding(stems: np.ndarray) -> list[tuple[int, int]]:
@@ -182,10 +168,12 @@ def reduce_piece(piece: Piece, cache: Path) -> Stored | None:
         seconds = samples / SAMPLE_RATE
         logger.warning("%s: left out, its stems sound together for %.1f s only", piece.name, seconds)
         stems = stems[..., :0]
+    cache.mkdir(parents=True, exist_ok=True)
     # No array may be left behind beside the card of another, should this be interrupted.
     card_path.unlink(missing_ok=True)
-    write_whole(array_path, lambda file: np.save(file, stems))
-    write_whole(card_path, lambda file: file.write(json.dumps(card).encode()))
+    with whole(array_path) as temporary:
+        np.save(temporary, stems)
+    write_whole(card_path, json.dumps(card).encode())
     return Stored.from_dict(card) if card["samples"] else None
 
 

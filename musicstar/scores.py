@@ -5,7 +5,6 @@ vibraphone and piano. A score kept by `write_midi` comes back from `read_midi` n
 """
 
 import math
-import os
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from musicstar.files import whole
 
 TICKS_PER_BEAT = 960
 DEFAULT_BEAT_US = 500_000
@@ -172,12 +173,8 @@ def write_midi(path: str | Path, score: Score, *, origin: str = "") -> Path:
             track.append(mido.Message(kind, channel=channel, note=key, velocity=velocity, time=tick - now))
             now = tick
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as temporary:
         file.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

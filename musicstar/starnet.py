@@ -16,8 +16,9 @@ import torch
 
 from musicstar.audio import LEVEL_RMS, SAMPLE_RATE
 from musicstar.domains import Voice
+from musicstar.files import write_whole
 from musicstar.layout import FULL_SCALE, Piece, StarNetError, archives, index, loose_files, unpack
-from musicstar.reduction import FORMAT, Stored, reduce_piece, write_whole
+from musicstar.reduction import FORMAT, Stored, reduce_piece
 
 __all__ = [
     "Piece",
@@ -91,7 +92,7 @@ def reduce(folder: str | Path, cache: str | Path, *, progress: Callable[[int, in
     if not stored:
         raise StarNetError(f"{folder}: in none of {len(pieces)} pieces do all stems sound together for a second")
     manifest = {"format": FORMAT, "pieces": [asdict(piece) for piece in stored]}
-    write_whole(cache / MANIFEST, lambda file: file.write(json.dumps(manifest).encode()))
+    write_whole(cache / MANIFEST, json.dumps(manifest).encode())
     return Reduced(cache, tuple(stored))
 
 

@@ -10,7 +10,6 @@ What lies in a set's folder suffices to render it again: NNN.mid holds the notes
 """
 
 import hashlib
-import io
 import json
 import logging
 import math
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from musicstar.domains import STEMS, Domain, Voice
+from musicstar.files import write_whole
 from musicstar.instruments import MELODIES, Patch, SynthesisError, find_fonts, play
 from musicstar.layout import write_pcm
 from musicstar.pieces import compose
@@ -122,24 +122,6 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
     return voices
 
 
-def write_wav(path: Path, pcm: np.ndarray, sample_rate: int) -> None:
-    """Write samples [T], int16, as a WAV file of one channel, whole or not at all."""
-    content = io.BytesIO()
-    write_pcm(content, pcm, sample_rate=sample_rate)
-    _write_whole(path, content.getvalue())
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then give it its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True)
 class Job:
     """One take of one piece, its notes being kept in the set's folder already.
@@ -189,12 +171,14 @@ class Job:
 
     def run(self) -> None:
         """Render the take and write its files."""
+        self.take_folder.mkdir(parents=True, exist_ok=True)
         self.card_path.unlink(missing_ok=True)
         score = read_midi(self.score_path)
         voices = render(score, self.recipe, duration_s=self.duration_s, sample_rate=self.sample_rate)
         for voice in Voice:
-            write_wav(self.take_folder / f"{self.name}.{voice.value}.wav", voices[voice], self.sample_rate)
-        _write_whole(self.card_path, self.card().encode())
+            path = self.take_folder / f"{self.name}.{voice.value}.wav"
+            write_pcm(path, voices[voice], sample_rate=self.sample_rate)
+        write_whole(self.card_path, self.card().encode())
 
 
 def _keep_notes(path: Path, source: int | Path, duration_s: float) -> float:

@@ -17,6 +17,7 @@ LAYERS = {
     "musicstar.audio": 0,
     "musicstar.config": 0,
     "musicstar.domains": 0,
+    "musicstar.files": 0,
     "musicstar.methods.catalog": 0,  # words alone, which the networks' cards use too
     "musicstar.methods": 2,
     "musicstar.train": 2,  # its losses are the methods'

@@ -273,10 +273,10 @@ def test_processes_make_no_difference(rendered: Path, soundfont: Path, tmp_path:
 
 
 def test_a_render_that_fails_leaves_no_card(soundfont: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(path: Path, *_: object) -> None:
+    def broken(path: Path, *_: object, **__: object) -> None:
         raise OSError(f"{path}: no space left")
 
-    monkeypatch.setattr(synthesis, "write_wav", broken)
+    monkeypatch.setattr(synthesis, "write_pcm", broken)
     with pytest.raises(OSError, match="no space left"):
         small_set(tmp_path, soundfont, pieces=1, takes=0)
     assert [path.name for path in tmp_path.rglob("*")] == ["001.mid"]
