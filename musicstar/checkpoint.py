@@ -1,15 +1,11 @@
-"""Trained networks on disk: NAME.safetensors beside NAME.json, and the authors' checkpoints made so."""
+"""Trained networks on disk: NAME.safetensors beside NAME.json."""
 
-import argparse
 import hashlib
 import json
 import logging
-import pickle
-import re
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +14,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from musicstar.domains import Voice
-from musicstar.wavenet import Decoder, DecoderConfig, Encoder, EncoderConfig
+from musicstar.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +39,8 @@ class Card:
     config : sizes of the networks
     training : data, steps, losses, limits; free text and figures
     sha256 : of the tensors' file, set by `save`
+    partner : sha256 of the checkpoint this one is bound to, as an embedding encoder is to the universal model it was
+        trained against; empty where it is bound to none, or nobody knows to which
     format_version : of this layout
     """
 
@@ -52,6 +50,7 @@ class Card:
     config: dict[str, Any]
     training: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+    partner: str = ""
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -60,23 +59,26 @@ class Card:
                 f"format version {self.format_version!r} of a checkpoint's card, expected {FORMAT_VERSION}"
             )
         if self.backbone not in BACKBONES:
-            raise CheckpointError(
-                f"unknown backbone {self.backbone!r}: expected one of {', '.join(BACKBONES)}"
-            )
+            raise CheckpointError(f"unknown backbone {self.backbone!r}: expected one of {', '.join(BACKBONES)}")
         if self.recipe not in RECIPES:
             raise CheckpointError(f"unknown recipe {self.recipe!r}: expected one of {', '.join(RECIPES)}")
+        known = [voice.label for voice in Voice]
         for label in self.voices:
-            Voice.from_label(label)
+            if label not in known:
+                raise CheckpointError(f"unknown voice {label!r}: expected one of {', '.join(known)}")
 
     @classmethod
     def read(cls, path: Path) -> "Card":
         """Read a card's JSON; raises CheckpointError where it is missing or says something unknown."""
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
+            for name in ("config", "training"):
+                if not isinstance(entries.get(name, {}), dict):
+                    raise TypeError(f"{name} is {entries[name]!r}, expected names with values")
             return cls(**(entries | {"voices": tuple(entries["voices"])}))
         except FileNotFoundError:
             raise CheckpointError(f"{path}: there is no such card; expected it beside the tensors") from None
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, AttributeError, KeyError, ValueError) as error:
             names = ", ".join(entry.name for entry in fields(cls))
             raise CheckpointError(f"{path}: not a checkpoint's card ({error}); expected {names}") from error
 
@@ -86,18 +88,6 @@ def _pair(path: str | Path) -> tuple[Path, Path]:
     path = Path(path)
     stem = path.name.removesuffix(".safetensors").removesuffix(".json")
     return path.with_name(f"{stem}.safetensors"), path.with_name(f"{stem}.json")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", dir=path.parent, delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def save(path: str | Path, card: Card, tensors: Mapping[str, Tensor], *, half: bool = False) -> Card:
@@ -125,14 +115,12 @@ def save(path: str | Path, card: Card, tensors: Mapping[str, Tensor], *, half: b
         dtype = torch.float16 if half and tensor.is_floating_point() else tensor.dtype
         plain[name] = tensor.detach().to("cpu", dtype, copy=True).contiguous()
         if not torch.isfinite(plain[name]).all():
-            raise CheckpointError(
-                f"{weights.name}: tensor {name} holds NaN or infinity as {dtype}; not saved"
-            )
+            raise CheckpointError(f"{weights.name}: tensor {name} holds NaN or infinity as {dtype}; not saved")
     content = safetensors.save(plain)
     card = replace(card, sha256=hashlib.sha256(content).hexdigest())
     weights.parent.mkdir(parents=True, exist_ok=True)
-    _write(weights, content)
-    _write(described, (json.dumps(asdict(card), indent=2) + "\n").encode())
+    write_whole(weights, content)
+    write_whole(described, (json.dumps(asdict(card), indent=2) + "\n").encode())
     return card
 
 
@@ -164,14 +152,25 @@ def load(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
         tensors = safetensors.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{weights}: not a safetensors file ({error})") from error
-    return card, {
-        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
-    }
+    return card, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def annotate(path: str | Path, figures: Mapping[str, Any]) -> Card:
+    """Add to what a checkpoint's card says of its training; the tensors stay as they are."""
+    described = _pair(path)[1]
+    card = Card.read(described)
+    card = replace(card, training={**card.training, **figures})
+    write_whole(described, (json.dumps(asdict(card), indent=2) + "\n").encode())
+    return card
 
 
 @dataclass(frozen=True)
 class Library:
-    """The checkpoints in some folders; where two serve, the earlier folder wins, then the earlier name."""
+    """The checkpoints in some folders.
+
+    Where more than one serves, the earlier folder wins. Within a folder a fine-tuned checkpoint goes before the one it
+    was begun with, whatever their names; apart from that the earlier name wins.
+    """
 
     folders: Sequence[Path]
 
@@ -180,202 +179,35 @@ class Library:
         cards: dict[Path, Card] = {}
         for folder in self.folders:
             for weights in sorted(Path(folder).glob("*.safetensors")):
+                # A dot begins the name of what is still being written.
+                if weights.name.startswith("."):
+                    continue
                 try:
                     cards[weights] = Card.read(_pair(weights)[1])
                 except CheckpointError as error:
                     logger.warning("checkpoint left out: %s", error)
         return cards
 
-    def find(self, backbone: str, recipe: str, voice: str) -> Path | None:
-        """The tensors' file of a recipe that serves a voice, given by its label; None where there is none."""
+    def find(self, backbone: str, recipe: str, voice: str, *, sha256: str = "") -> Path | None:
+        """The tensors' file of a recipe that serves a voice, given by its label; None where there is none.
+
+        Parameters
+        ----------
+        sha256 : of the tensors, as a card's `partner` names them: that very checkpoint and no other
+        """
+        found: dict[Path, Card] = {}
         for path, card in self.cards().items():
+            if found and path.parent != next(iter(found)).parent:
+                break
             if (card.backbone, card.recipe) == (backbone, recipe) and voice in card.voices:
-                return path
-        return None
+                if sha256 == card.sha256:
+                    return path
+                if not sha256:
+                    found[path] = card
+        return min(found, key=lambda path: (_is_surpassed(found[path], found.values()), path.name), default=None)
 
 
-# None of these runs anything of the file's: a namespace of values, and paths that touch no disk.
-_ALLOWED: list[Any] = [argparse.Namespace] + [
-    (pure, f"{module}.{name}")
-    for pure, name in ((PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath"))
-    for module in ("pathlib", "pathlib._local")
-]
-# What reading a damaged or hostile pickle can raise.
-_UNREADABLE = (
-    *(pickle.UnpicklingError, EOFError, OSError, RuntimeError, AssertionError),
-    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
-)
-
-
-def convert(src: str | Path, dst: str | Path, *, recipe: str, voices: Sequence[str]) -> Card:
-    """Turn a WaveNet checkpoint of the authors into one of ours.
-
-    Parameters
-    ----------
-    src : folder with `args.pth` and `bestmodel_0.pth`, or another such .pth beside its `args.pth`
-    dst : NAME of the checkpoint to write
-    recipe : what it was trained for, one of `RECIPES` except "separation"
-    voices : label of each decoder in order; for "embedding", whose decoders are left out, of what it reads
-
-    Raises
-    ------
-    CheckpointError
-        A file is missing, would run code, or holds other networks than the paper's.
-    """
-    weights = Path(src) if Path(src).is_file() else Path(src) / "bestmodel_0.pth"
-    args, content = _unpickle(weights.with_name("args.pth")), _unpickle(weights)
-    # The namespace may be followed by the epoch.
-    args = args[0] if isinstance(args, list | tuple) and args else args
-    if not isinstance(args, argparse.Namespace) or not isinstance(content, dict):
-        raise CheckpointError(f"{weights.parent}: expected a namespace in args.pth, a dict in {weights.name}")
-    said = {name: value for name, value in vars(args).items() if isinstance(value, int | str)}
-    keys = [key for key in ("decoder_state", "decoder2_state") if key in content and recipe != "embedding"]
-    if recipe == "separation" or len(voices) != (1 if recipe == "embedding" else len(keys)):
-        raise CheckpointError(
-            f"{weights}: decoders {keys} for {recipe} and voices {list(voices)}; expected one voice each"
-        )
-    encoder, tensors = _encoder(_state(content, "encoder_state", weights), said)
-    converted = {f"encoder.{name}": tensor for name, tensor in tensors.items()}
-    config = {"encoder": asdict(encoder)}
-    for label, key in zip(voices, keys, strict=False):
-        tensors = _state(content, key, weights)
-        decoder = _decoder(key, tensors, said, encoder.pool)
-        same = config.setdefault("decoder", asdict(decoder)) == asdict(decoder)
-        if not same or decoder.latent_channels != encoder.latent_channels:
-            raise CheckpointError(
-                f"{weights}: {key} is {decoder} behind {encoder}, expected equal decoders that fit it"
-            )
-        converted |= {f"decoders.{label}.{name}": tensor for name, tensor in tensors.items()}
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    training = {"origin": "converted from a checkpoint of the Music-STAR authors", "origin_sha256": digest}
-    card = Card(backbone="wavenet", recipe=recipe, voices=tuple(voices), config=config, training=training)
-    return save(dst, card, converted)
-
-
-def _unpickle(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: there is no such file; expected args.pth and bestmodel_0.pth together"
-        )
-    try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"it asks for {asked[1]}" if asked else "it is damaged or was not written by torch.save"
-    # Outside the handler: torch's own message advises to let the file run what it likes.
-    raise CheckpointError(
-        f"{path}: refused, {found}; expected tensors, plain values, a namespace and paths only"
-    )
-
-
-def _state(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tensor]:
-    """A network's tensors in float32, named without the prefix of DataParallel."""
-    state = content.get(key)
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str)
-        and isinstance(tensor, Tensor)
-        and tensor.layout is torch.strided
-        # A view that claims more numbers than it has would fill the memory once copied.
-        and tensor.nbytes <= tensor.untyped_storage().nbytes()
-        for name, tensor in state.items()
-    ):
-        raise CheckpointError(f"{path}: {key} is not a state dict, expected names with dense tensors")
-    return {name.removeprefix("module."): tensor.detach().float() for name, tensor in state.items()}
-
-
-def _encoder(state: Mapping[str, Tensor], args: Mapping[str, Any]) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """Sizes and tensors of an encoder, whose convolutions are known by place and kernel, not by name."""
-    activation = args.get("encoder_func", "relu")
-    if activation not in ("relu", "glu"):
-        raise CheckpointError(f"the encoder's activation is {activation!r}, expected relu or glu")
-    legacy = any(".extra." in name for name in state)
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        module, _, part = name.rpartition(".")
-        layer = re.fullmatch(r"\w+\.(\d+)\.(\w+)", module)
-        if legacy and layer and layer[2] == "conv_1x1":
-            continue
-        kernel = tuple(state.get(f"{module}.weight", tensor).shape)[2:]
-        roles: dict[tuple[int, ...], str] = {(3,): "first_conv", (1,): "last_conv"}
-        if layer:
-            roles = {(3,): f"layers.{layer[1]}.dilated", (1,): f"layers.{layer[1]}.pointwise"}
-        role = f"{roles.get(kernel)}.{part}"
-        if kernel not in roles or role in tensors:
-            raise CheckpointError(f"encoder_state: unknown tensor {name} of shape {tuple(tensor.shape)}")
-        tensors[role] = tensor
-    channels, latent_channels = (_size(tensors, f"{name}_conv.weight", 0) for name in ("first", "last"))
-    glu = _size(tensors, "layers.0.pointwise.weight", 0) == 2 * channels
-    blocks, layers = _depth(tensors, "encoder_", args, usual=14 if glu else 10)
-    config = EncoderConfig(
-        kind="glu" if glu else "universal",
-        blocks=blocks,
-        layers=layers,
-        channels=channels,
-        latent_channels=latent_channels,
-        pool=args.get("encoder_pool", 800),
-    )
-    with torch.device("meta"):
-        _require_fit("encoder_state", tensors, Encoder(config).state_dict())
-    _compare(args, encoder_channels=channels, latent_d=latent_channels)
-    return config, tensors
-
-
-def _decoder(key: str, tensors: Mapping[str, Tensor], args: Mapping[str, Any], pool: int) -> DecoderConfig:
-    """Sizes of a decoder, whose tensors bear the names of ours."""
-    channels, skip_channels = (_size(tensors, f"{name}_conv.weight", 0) for name in ("first", "skip"))
-    latent_channels = _size(tensors, "condition.weight", 1)
-    blocks, layers = _depth(tensors, "", args, usual=10)
-    config = DecoderConfig(
-        blocks=blocks,
-        layers=layers,
-        channels=channels,
-        skip_channels=skip_channels,
-        latent_channels=latent_channels,
-        pool=pool,
-    )
-    with torch.device("meta"):
-        _require_fit(key, tensors, Decoder(config).state_dict())
-    _compare(args, residual_channels=channels, skip_channels=skip_channels, latent_d=latent_channels)
-    return config
-
-
-def _size(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
-    if name not in tensors or tensors[name].ndim != 3:
-        raise CheckpointError(
-            f"nothing serves as {name}, expected a convolution; found {sorted(tensors)[:9]}"
-        )
-    return tensors[name].shape[axis]
-
-
-def _depth(
-    tensors: Mapping[str, Tensor], prefix: str, args: Mapping[str, Any], *, usual: int
-) -> tuple[int, int]:
-    """Blocks and the layers of each; the tensors tell their product only, the rest args.pth or the paper."""
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
-    blocks, layers = args.get(f"{prefix}blocks"), args.get(f"{prefix}layers")
-    if isinstance(blocks, int) and isinstance(layers, int) and blocks * layers == depth:
-        return blocks, layers
-    said = (
-        f"args.pth says {prefix}blocks = {blocks}, {prefix}layers = {layers}, the tensors hold {depth} layers"
-    )
-    if depth % usual:
-        raise CheckpointError(f"{said}; expected their product")
-    logger.warning("%s: taken as blocks of %d, as in the paper", said, usual)
-    return depth // usual, usual
-
-
-def _compare(args: Mapping[str, Any], **found: int) -> None:
-    for name, size in found.items():
-        if args.get(name, size) != size:
-            logger.warning("args.pth says %s = %s, the tensors %d: the tensors hold", name, args[name], size)
-
-
-def _require_fit(key: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    shapes, known = ({name: tuple(t.shape) for name, t in state.items()} for state in (tensors, expected))
-    wrong = sorted({name for name, _ in shapes.items() ^ known.items()})
-    if wrong:
-        faults = (
-            f"{name} {shapes.get(name, 'missing')}, expected {known.get(name, 'none')}" for name in wrong
-        )
-        raise CheckpointError(f"{key} is not the paper's network: {'; '.join(list(faults)[:6])}")
+def _is_surpassed(card: Card, others: Iterable[Card]) -> bool:
+    """Whether another of these was begun with this one."""
+    name = card.training.get("configuration")
+    return name is not None and any(other is not card and other.training.get("begun_with") == name for other in others)
