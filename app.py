@@ -285,7 +285,9 @@ async def _take_file(desk: Desk, job: Job, request: Request, name: str, part: st
     try:
         return _accepted(job, await desk.inspect(job))
     except NotReady as error:
-        return JSONResponse({"job": job.id, "ready": False, "stems": False, "part": part, "note": str(error)})
+        return JSONResponse(
+            {"job": job.id, "ready": False, "stems": False, "parts": sorted(clip["files"]), "note": str(error)}
+        )
     except JobError:
         job.write_json("clip.json", json.loads(before))
         path.unlink(missing_ok=True)
@@ -301,6 +303,7 @@ def _accepted(job: Job, source: jobs.Source) -> Response:
             "seconds": round(source.input.duration_s, 2),
             "stems": source.has_stems,
             "example": source.example,
+            "parts": sorted((job.read_json("clip.json") or {}).get("files", {})),
         }
     )
 

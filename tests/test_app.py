@@ -126,9 +126,9 @@ def test_a_part_that_is_refused_leaves_the_clip_as_it_was(serve: Callable[[Visit
         refused = await send(client, wav_bytes(np.zeros(16_000), tmp_path), part="melody", to=job)
         assert "silent" in refused.json()["error"]
         first = await send(client, wav_bytes(tone(440), tmp_path), part="melody", to=job)
-        assert first.json()["stems"] is False
+        assert (first.json()["stems"], first.json()["parts"]) == (False, ["melody", "mixture"])
         second = await send(client, wav_bytes(tone(220), tmp_path), part="accompaniment", to=job)
-        assert second.json()["stems"] is True
+        assert (second.json()["stems"], len(second.json()["parts"])) == (True, 3)
 
     serve(visit)
 

@@ -78,9 +78,12 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   };
 
   const accept = (answer) => {
+    for (const [part, slot] of Object.entries(slots)) {
+      if (answer.parts.includes(part)) slot.mark();
+      else slot.clear();
+    }
     if (!answer.ready) {
       growing = answer.job;
-      slots[answer.part].mark();
       unsettled = -Infinity;
       say(answer.note);
       return;
@@ -88,10 +91,6 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     growing = "";
     takeUp(answer.job);
     example = Boolean(answer.example);
-    for (const slot of Object.values(slots)) {
-      if (answer.stems && !example) slot.mark();
-      else slot.clear();
-    }
     for (const button of root.querySelectorAll(".ms-piece"))
       button.setAttribute("aria-pressed", String(button.dataset.number === answer.example));
     chosen.hidden = false;
@@ -99,7 +98,8 @@ window.MusicStar.clip = (root, props, watch, changed) => {
       node("b", {}, answer.name),
       ` ${answer.seconds.toFixed(1)} s${answer.stems ? ", with both stems" : ""}`,
     );
-    say("");
+    const lacking = Object.keys(slots).filter((part) => !answer.parts.includes(part));
+    say(lacking.length === 1 ? `Now add the other stem, the ${lacking[0]}.` : "");
     document.dispatchEvent(new CustomEvent("musicstar:clip", { detail: { stems: answer.stems } }));
     props.value = { job };
     changed();
