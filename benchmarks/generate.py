@@ -21,8 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musicstar.audio import SAMPLE_RATE
+from musicstar.config import load_table
 from musicstar.generate import generate
-from musicstar.wavenet import PRESETS, Decoder, DecoderConfig, scale
+from musicstar.wavenet import Decoder, DecoderConfig, scale
+
+CONFIGURATIONS = {"paper": "wavenet-mixture", "small": "wavenet-small-mixture"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Speed:
 
     Attributes
     ----------
+    size : of the decoder, one of `CONFIGURATIONS`
     samples_per_s : over all clips of the batch
     real_time_factor : seconds of audio made per second; above 1 is faster than real time
     gflops : billions of multiplications and additions per second
@@ -38,7 +42,7 @@ class Speed:
     times_plain : speed over the plain generator's at the same batch
     """
 
-    preset: str
+    size: str
     batch: int
     samples_per_s: float
     real_time_factor: float
@@ -104,9 +108,9 @@ def plain(decoder: Decoder, latents: Tensor, samples: int) -> Tensor:
     return torch.cat(codes, 1)
 
 
-def measure(preset: str, batch: int, *, gemm: float, frames: int, repeats: int) -> Speed:
+def measure(size: str, batch: int, *, gemm: float, frames: int, repeats: int) -> Speed:
     """Sample `frames` latent frames of `batch` clips, and fewer with the plain generator."""
-    config = PRESETS[preset].decoder
+    config = DecoderConfig(**load_table(CONFIGURATIONS[size])["network"]["decoder"])
     decoder = Decoder(config)
     latents = torch.randn(batch, config.latent_channels, frames)
     plain(decoder, latents[..., :1], 5)
@@ -115,17 +119,13 @@ def measure(preset: str, batch: int, *, gemm: float, frames: int, repeats: int) 
     few = 100
     plain_rate = few * batch / best_s(lambda: plain(decoder, latents[..., :1], few), repeats=repeats)
     gflops = rate * flops_per_sample(config) / 1e9
-    return Speed(preset, batch, rate, rate / SAMPLE_RATE, gflops, gflops / gemm, rate / plain_rate)
+    return Speed(size, batch, rate, rate / SAMPLE_RATE, gflops, gflops / gemm, rate / plain_rate)
 
 
 def main() -> None:
     """Measure both sizes at both batches and print a line each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="one latent frame once instead of four, three times"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one latent frame once instead of four, three times")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once (default: 1 32)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
@@ -137,23 +137,19 @@ def main() -> None:
     if not options.json:
         print(f"{options.threads} threads, GEMM {gemm:.1f} GFLOP/s in float32")
     speeds = []
-    for preset in PRESETS:
+    for size in CONFIGURATIONS:
         for batch in options.batch:
-            speed = measure(preset, batch, gemm=gemm, frames=frames, repeats=repeats)
+            speed = measure(size, batch, gemm=gemm, frames=frames, repeats=repeats)
             speeds.append(speed)
             if not options.json:
                 print(
-                    f"{preset:6} batch {batch:3}: {speed.samples_per_s:8.0f} samples/s, "
+                    f"{size:6} batch {batch:3}: {speed.samples_per_s:8.0f} samples/s, "
                     f"real-time factor {speed.real_time_factor:6.3f}, {speed.gflops:6.1f} GFLOP/s = "
                     f"{speed.share_of_gemm:4.0%} of GEMM, {speed.times_plain:5.1f} x plain",
                     flush=True,
                 )
     if options.json:
-        print(
-            json.dumps(
-                {"threads": options.threads, "gemm_gflops": gemm, "speeds": [asdict(s) for s in speeds]}
-            )
-        )
+        print(json.dumps({"threads": options.threads, "gemm_gflops": gemm, "speeds": [asdict(s) for s in speeds]}))
 
 
 if __name__ == "__main__":

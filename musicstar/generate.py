@@ -204,9 +204,7 @@ def generate(
     """
     width = decoder.config.latent_channels
     if latents.ndim != 3 or latents.shape[1] != width or not latents.numel():
-        raise ValueError(
-            f"latents have shape {tuple(latents.shape)}, expected [B, {width}, N], none of them 0"
-        )
+        raise ValueError(f"latents have shape {tuple(latents.shape)}, expected [B, {width}, N], none of them 0")
     if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature is {temperature}, expected a number of at least 0")
     tell = progress or (lambda share: None)

@@ -8,9 +8,8 @@ Sources: Alinoori and Tzerpos, "Music-STAR" (2022), figure 4; Mor et al., "A Uni
 Network" (2019), section 3.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -82,28 +81,6 @@ class DecoderConfig:
     def dilations(self) -> tuple[int, ...]:
         """Dilation of each layer, first to last."""
         return tuple(2**i for _ in range(self.blocks) for i in range(self.layers))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """Sizes that belong together: either encoder fits the decoder."""
-
-    universal: EncoderConfig
-    glu: EncoderConfig
-    decoder: DecoderConfig
-
-
-PAPER = Preset(
-    universal=EncoderConfig(kind="universal", blocks=3, layers=10, channels=128),
-    glu=EncoderConfig(kind="glu", blocks=4, layers=14, channels=128),
-    decoder=DecoderConfig(blocks=4, layers=10, channels=128, skip_channels=128),
-)
-SMALL = Preset(
-    universal=EncoderConfig(kind="universal", blocks=2, layers=10, channels=64),
-    glu=EncoderConfig(kind="glu", blocks=2, layers=10, channels=64),
-    decoder=DecoderConfig(blocks=2, layers=10, channels=64, skip_channels=64),
-)
-PRESETS = {"paper": PAPER, "small": SMALL}
 
 
 def scale(codes: Tensor) -> Tensor:
@@ -241,11 +218,17 @@ class Decoder(nn.Module):
 
 
 class DomainClassifier(nn.Module):
-    """Tells from latents which voice was encoded; the adversary of universal training."""
+    """Tells from latents which voice was encoded; the adversary of universal training.
 
-    def __init__(
-        self, latent_channels: int, domains: int, *, channels: int = 100, dropout: float = 0.0
-    ) -> None:
+    Parameters
+    ----------
+    domains : how many voices it tells apart
+    channels : width of the three hidden layers
+    dropout : share of the latents' values that are hidden while training, 0 to below 1. The default is our choice: it
+        keeps the classifier from leaning on a few values, which the encoder could then hide by themselves.
+    """
+
+    def __init__(self, latent_channels: int, domains: int, *, channels: int = 100, dropout: float = 0.2) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.convs = nn.Sequential(
@@ -261,43 +244,6 @@ class DomainClassifier(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Latents, Tensor[B, latent_channels, N], to logits, Tensor[B, domains]."""
         return cast(Tensor, self.convs(self.dropout(latents)).mean(2))
-
-
-class WaveNetAutoencoder(nn.Module):
-    """One encoder and a decoder per voice; tensors are named `encoder.*` and `decoders.<label>.*`."""
-
-    def __init__(self, encoder: Encoder, decoders: Mapping[str, Decoder]) -> None:
-        super().__init__()
-        given = (encoder.config.latent_channels, encoder.config.pool)
-        taken = {(decoder.config.latent_channels, decoder.config.pool) for decoder in decoders.values()}
-        if taken - {given} or len({decoder.config for decoder in decoders.values()}) > 1:
-            raise ValueError(
-                f"the encoder gives latents of (channels, pool) {given}, the decoders take {sorted(taken)}: "
-                "expected decoders of one size that fit the encoder"
-            )
-        self.encoder = encoder
-        self.decoders = nn.ModuleDict(decoders)
-
-    def decoder(self, label: str) -> Decoder:
-        """The decoder of a voice; raises KeyError naming those there are."""
-        if label not in self.decoders:
-            raise KeyError(f"no decoder for {label!r}: expected one of {', '.join(self.decoders)}")
-        return cast(Decoder, self.decoders[label])
-
-    def sizes(self) -> dict[str, dict[str, Any]]:
-        """What `from_sizes` needs to build the same networks; goes into a checkpoint's card."""
-        sizes = {"encoder": asdict(self.encoder.config)}
-        for decoder in self.decoders.values():
-            sizes["decoder"] = asdict(cast(Decoder, decoder).config)
-        return sizes
-
-    @classmethod
-    def from_sizes(cls, sizes: Mapping[str, Mapping[str, Any]], labels: tuple[str, ...]) -> Self:
-        """Networks of these sizes with fresh weights, one decoder per label; TypeError on an unknown size."""
-        return cls(
-            Encoder(EncoderConfig(**sizes["encoder"])),
-            {label: Decoder(DecoderConfig(**sizes["decoder"])) for label in labels},
-        )
 
 
 def shift_stretches(wav: Tensor, *, semitones: float, generator: torch.Generator) -> Tensor:
