@@ -12,18 +12,26 @@ from musicstar import audio
 from musicstar.domains import Domain, Voice
 from musicstar.methods.catalog import METHODS, Backbone
 
+# What a wrong input, a full disk, a missing package or a lack of memory can raise.
+FAULTS = (ValueError, OSError, RuntimeError, ImportError, ArithmeticError, MemoryError)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 when everything asked for was done."""
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.command(arguments))
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"musicstar: {error}", file=sys.stderr)
+    except FAULTS as error:
+        print(f"musicstar: {_sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("musicstar: interrupted", file=sys.stderr)
         return 130
+
+
+def _sentence(error: BaseException) -> str:
+    """The first line of an error; libraries add traces of their own below it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _translate(arguments: argparse.Namespace) -> int:
@@ -31,11 +39,12 @@ def _translate(arguments: argparse.Namespace) -> int:
     if arguments.stems is not None:
         melody, accompaniment = arguments.stems
         stems = audio.read(melody), audio.read(accompaniment)
-    inputs = list(_audio_files(arguments.inputs))
+    inputs = list(_audio_files(arguments.inputs, out=Path(arguments.out)))
     if stems is None and not inputs:
         raise ValueError(f"no audio files among the inputs; expected {', '.join(audio.SUFFIXES)}")
     if stems is not None and len(inputs) > 1:
         raise ValueError(f"--stems are those of one recording, and {len(inputs)} inputs are given")
+    _require_distinct(inputs)
     failures = 0
     paths: list[Path | None] = [*inputs] or [None]
     for path in paths:
@@ -61,10 +70,11 @@ def _translate_one(
             f"musicstar: {name}: single left out, it translates stems (--stems MELODY ACCOMPANIMENT)", file=sys.stderr
         )
         wanted = [method for method in wanted if not METHODS[method].needs_stems]
-    refused = why_not_offered(backbone)
-    for method in set(wanted) & set(refused):
-        yield f"{method}: {refused[method]}"
-    options = Options(seed=arguments.seed, temperature=arguments.temperature)
+    refused = why_not_offered(backbone, target=target)
+    for method in wanted:
+        if method in refused:
+            yield f"{method}: {refused[method]}"
+    options = Options(seed=arguments.seed, temperature=arguments.temperature, chunk_s=arguments.chunk_seconds)
     try:
         source = Source(target.other, None if path is None else audio.read(path), stems)
         offered = [method for method in wanted if method not in refused]
@@ -84,16 +94,26 @@ def _translate_one(
                 "path": str(out),
             }
             print(json.dumps(record) if arguments.json else f"{out}  ({record['spent_s']} s)", flush=True)
-    except (ValueError, OSError, ArithmeticError) as error:
-        yield str(error)
+    except FAULTS as error:
+        yield _sentence(error)
 
 
-def _audio_files(inputs: Iterable[str]) -> Iterable[Path]:
+def _audio_files(inputs: Iterable[str], *, out: Path) -> Iterable[Path]:
+    """The files named, and those in the folders named but for what an earlier run left in `out`."""
     for entry in map(Path, inputs):
         if entry.is_dir():
-            yield from sorted(path for path in entry.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+            found = sorted(path for path in entry.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
+            yield from (path for path in found if not path.resolve().is_relative_to(out.resolve()))
         else:
             yield entry
+
+
+def _require_distinct(inputs: Sequence[Path]) -> None:
+    """Refuse inputs whose outputs would have one name."""
+    by_name: dict[str, Path] = {}
+    for path in inputs:
+        if (other := by_name.setdefault(path.stem, path)) is not path:
+            raise ValueError(f"{other} and {path} would both be written as {path.stem}.METHOD.wav: rename one")
 
 
 def _render(arguments: argparse.Namespace) -> int:
@@ -124,14 +144,21 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from musicstar import evaluate
     from musicstar.starnet import reduce
 
-    folder = Path(arguments.data)
+    folder, backbone = Path(arguments.data), Backbone(arguments.backbone)
+    if arguments.record and not arguments.held_out:
+        raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
     if arguments.held_out:
         pairs = evaluate.held_out_pairs(reduce(folder, Path(arguments.held_out)), seconds=arguments.seconds)
     else:
         pairs = evaluate.excerpt_pairs(folder)
     methods = list(METHODS) if arguments.method == "all" else [arguments.method]
-    scores = list(evaluate.score(pairs, methods, backbone=Backbone(arguments.backbone)))
+    trained, left_out = evaluate.with_weights(methods, backbone=backbone)
+    for name, reason in left_out.items():
+        print(f"musicstar: {name} left out: {reason}", file=sys.stderr)
+    scores = list(evaluate.score(pairs, trained, backbone=backbone))
     print(evaluate.as_json(scores) if arguments.json else evaluate.table(scores))
+    if arguments.record:
+        evaluate.record(scores, backbone=backbone)
     return 0
 
 
@@ -166,7 +193,15 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="musicstar", description="Translate music between pairs of instruments.")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_making(commands)
+    _add_using(commands)
+    return parser
 
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 (argparse has no public name for it)
+
+
+def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate = commands.add_parser("translate", help="translate clips by any of the five methods")
     translate.add_argument("inputs", nargs="*", metavar="IN", help="audio files, or folders of them")
     translate.add_argument("--to", required=True, choices=[domain.value for domain in Domain], help="target domain")
@@ -177,20 +212,11 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("--write-stems", action="store_true", help="also write each translated stem")
     translate.add_argument("--seed", type=int, default=0)
     translate.add_argument("--temperature", type=float, default=1.0, help="of wavenet sampling; 0 is greedy")
+    translate.add_argument(
+        "--chunk-seconds", type=float, default=0.0, help="wavenet: play stretches of this length side by side; faster"
+    )
     translate.add_argument("--json", action="store_true", help="a JSON line per output")
     translate.set_defaults(command=_translate)
-
-    render = commands.add_parser("render", help="render a StarNet-like set through FluidSynth")
-    render.add_argument("--pieces", type=int, default=104)
-    render.add_argument("--seconds", type=float, default=60.0)
-    render.add_argument("--takes", type=int, default=2, help="further renderings of each piece, as training inputs")
-    render.add_argument("--seed", type=int, default=0)
-    render.add_argument("--sample-rate", type=int, default=audio.SAMPLE_RATE)
-    render.add_argument("--midi", nargs="*", default=[], help="MIDI files to render instead of procedural pieces")
-    render.add_argument("--font", nargs="*", default=[], help="soundfonts; those the system has by default")
-    render.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    render.add_argument("--out", required=True)
-    render.set_defaults(command=_render)
 
     evaluate = commands.add_parser("evaluate", help="measure the methods against gold standards")
     evaluate.add_argument("--data", required=True, help="folder with NNN.0.wav and NNN.3.wav, or a whole set")
@@ -200,8 +226,25 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seconds", type=float, default=10.0, help="of each held-out piece")
     evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
     evaluate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
+    evaluate.add_argument(
+        "--record", action="store_true", help="write the similarity reached into the cards of the weights"
+    )
     evaluate.add_argument("--json", action="store_true", help="a JSON line per output")
     evaluate.set_defaults(command=_evaluate)
+
+
+def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
+    render = commands.add_parser("render", help="render a StarNet-like set through FluidSynth")
+    render.add_argument("--pieces", type=int, default=104)
+    render.add_argument("--seconds", type=float, default=60.0)
+    render.add_argument("--takes", type=int, default=2, help="further renderings of each piece, as training inputs")
+    render.add_argument("--seed", type=int, default=1)
+    render.add_argument("--sample-rate", type=int, default=audio.SAMPLE_RATE)
+    render.add_argument("--midi", nargs="*", default=[], help="MIDI files to render instead of procedural pieces")
+    render.add_argument("--font", nargs="*", default=[], help="soundfonts; those the system has by default")
+    render.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    render.add_argument("--out", required=True)
+    render.set_defaults(command=_render)
 
     train = commands.add_parser("train", help="train networks")
     train.add_argument("names", nargs="*", metavar="NAME", help="shipped configurations, or TOML files")
@@ -224,7 +267,6 @@ def _parser() -> argparse.ArgumentParser:
         "--voices", required=True, nargs="+", choices=[voice.label for voice in Voice], help="what its decoders play"
     )
     convert.set_defaults(command=_convert)
-    return parser
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from musicstar import checkpoint, spectral, wavenet
 from musicstar.audio import mulaw_decode, mulaw_encode
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
-from musicstar.generate import generate
+from musicstar.generate import Chunking, generate
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
 from musicstar.separation import DemucsConfig, Separator
@@ -29,10 +29,17 @@ LEVEL_DBFS = -26.0
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a WaveNet draws its samples; the spectral backbone has nothing to draw."""
+    """How a WaveNet draws its samples; the spectral backbone has nothing to draw.
+
+    Attributes
+    ----------
+    temperature : 0 picks the most likely sample each time
+    chunk_s : seconds that are played side by side and joined, faster and not quite the same; 0 plays on end
+    """
 
     seed: int = 0
     temperature: float = 1.0
+    chunk_s: float = 0.0
 
 
 class Model(nn.Module, ABC):
@@ -40,11 +47,14 @@ class Model(nn.Module, ABC):
 
     Attributes
     ----------
+    config : dataclass of sizes, as `build` takes them
     voices : what it can decode to; for an encoder alone, what it reads out of a mixture
     latent_spread : Tensor[64], median absolute deviation of each latent dimension, 1 where nobody measured it
     latent_centre : Tensor[64], its median
     """
 
+    config: Any
+    voices: tuple[Voice, ...]
     latent_spread: Tensor
     latent_centre: Tensor
 
@@ -55,8 +65,11 @@ class Model(nn.Module, ABC):
         self.register_buffer("latent_centre", torch.zeros(latent_channels))
 
     @abstractmethod
-    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
-        """Sound Tensor[B, T] to latents Tensor[B, 64, T / 800]; `voices` int64 Tensor[B] is what is wanted of it."""
+    def encode(self, wav: Tensor, voices: Tensor, *, pulse: Callable[[], None] = lambda: None) -> Tensor:
+        """Sound Tensor[B, T] to latents Tensor[B, 64, T / 800].
+
+        `voices` int64 Tensor[B] is what is wanted of it. `pulse` is called now and then, and may raise to end the work.
+        """
 
     @abstractmethod
     def decode(
@@ -89,25 +102,8 @@ class Model(nn.Module, ABC):
     def match_latents(self, aim: "Model") -> None:
         """Begin with latents as centred and spread as those of `aim`, where this family can."""
 
-    @torch.no_grad()
     def measure_latents(self, sounds: Sequence[Tensor], voice: Voice) -> None:
-        """Settle running statistics and the latents' spread on sounds Tensor[B, T], asked for `voice`."""
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
-        self.train()
-        for sound in sounds:
-            self.encode(sound, torch.full((len(sound),), voice, device=sound.device))
-        self.eval()
-        latents = torch.cat(
-            [
-                self.encode(sound, torch.full((len(sound),), voice, device=sound.device)).transpose(1, 2).flatten(0, 1)
-                for sound in sounds
-            ]
-        )
-        self.latent_centre.copy_(latents.median(dim=0).values)
-        self.latent_spread.copy_((latents - self.latent_centre).abs().median(dim=0).values.clamp(min=0.01))
+        """Settle what is known of the latents on sounds Tensor[B, T], asked for `voice`, where this family keeps it."""
 
 
 class SpectralModel(Model):
@@ -120,13 +116,31 @@ class SpectralModel(Model):
         if not encoder_only:
             self.decoder = spectral.Decoder(config)
 
-    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
+    def encode(self, wav: Tensor, voices: Tensor, *, pulse: Callable[[], None] = lambda: None) -> Tensor:
+        pulse()
         latents: Tensor = self.encoder(spectral.features(wav), voices)
         return latents
 
     def match_latents(self, aim: Model) -> None:
         self.encoder.centre.copy_(aim.latent_centre)
         self.encoder.spread.copy_(aim.latent_spread)
+
+    @torch.no_grad()
+    def measure_latents(self, sounds: Sequence[Tensor], voice: Voice) -> None:
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        self.train()
+        asked = [torch.full((len(sound),), voice, device=sound.device) for sound in sounds]
+        for sound, voices in zip(sounds, asked, strict=True):
+            self.encode(sound, voices)
+        self.eval()
+        latents = torch.cat(
+            [self.encode(*pair).transpose(1, 2).flatten(0, 1) for pair in zip(sounds, asked, strict=True)]
+        )
+        self.latent_centre.copy_(latents.median(dim=0).values)
+        self.latent_spread.copy_((latents - self.latent_centre).abs().median(dim=0).values.clamp(min=0.01))
 
     def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
         with torch.no_grad():
@@ -196,8 +210,14 @@ class WaveNetModel(Model):
             {} if encoder_only else {voice.label: wavenet.Decoder(config.decoder) for voice in voices}
         )
 
-    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
-        latents: Tensor = self.encoder(mulaw_encode(wav))
+    def encode(self, wav: Tensor, voices: Tensor, *, pulse: Callable[[], None] = lambda: None) -> Tensor:
+        # Each of up to 56 layers can take a second on a long clip.
+        hooks = [layer.register_forward_pre_hook(lambda module, inputs: pulse()) for layer in self.encoder.layers]
+        try:
+            latents: Tensor = self.encoder(mulaw_encode(wav))
+        finally:
+            for hook in hooks:
+                hook.remove()
         return latents
 
     def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
@@ -230,6 +250,7 @@ class WaveNetModel(Model):
                 temperature=sampling.temperature,
                 seed=sampling.seed,
                 progress=play_progress,
+                chunking=Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None,
             )
             out[rows] = mulaw_decode(codes)
         return out
@@ -272,17 +293,24 @@ def build(
     encoder_only = recipe == "embedding"
     if backbone == "spectral":
         return SpectralModel(parse(spectral.SpectralConfig, sizes), voices, encoder_only=encoder_only)
-    return WaveNetModel(parse(WaveNetConfig, sizes), voices, encoder_only=encoder_only)
+    if backbone == "wavenet":
+        return WaveNetModel(parse(WaveNetConfig, sizes), voices, encoder_only=encoder_only)
+    raise ValueError(f"{backbone} has no networks for {recipe}; expected spectral or wavenet")
 
 
 def load(path: Path) -> Model | Separator | DomainGuesser:
     """The networks of a checkpoint, ready to be used; raises CheckpointError where the tensors do not fit its card."""
     card, tensors = checkpoint.load(path)
     net = build(card.backbone, card.recipe, [Voice.from_label(label) for label in card.voices], card.config)
-    own = set(net.state_dict())
+    shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    own = set(shapes)
     # A converted checkpoint knows nothing of the spread of its latents, which then stays 1.
     missing, unknown = own - set(tensors) - {"latent_spread", "latent_centre"}, set(tensors) - own
     if missing or unknown:
         raise checkpoint.CheckpointError(f"{path}: tensors missing {sorted(missing)}, unknown {sorted(unknown)}")
+    for name, tensor in tensors.items():
+        if tensor.shape != shapes[name]:
+            found, expected = tuple(tensor.shape), tuple(shapes[name])
+            raise checkpoint.CheckpointError(f"{path}: tensor {name} is {found}, its card's sizes make it {expected}")
     net.load_state_dict(tensors, strict=False)
     return net.eval().requires_grad_(False)

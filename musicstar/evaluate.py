@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from musicstar import audio, multipitch
+from musicstar import audio, checkpoint, multipitch
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.domains import Domain
 from musicstar.methods import studio
-from musicstar.methods.base import Source
+from musicstar.methods.base import NotOffered, Source
 from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.methods.registry import CLASSES
+from musicstar.methods.shelf import SIMILARITY, StoredParts, library
 from musicstar.starnet import Reduced
 
 UNTRANSLATED = "untranslated"
@@ -87,6 +89,37 @@ def score(pairs: Iterator[Pair], methods: Sequence[str], *, backbone: Backbone) 
                 yield Score(pair.name, target.value, name, backbone.value, similarity, speed)
 
 
+def with_weights(methods: Sequence[str], *, backbone: Backbone) -> tuple[list[str], dict[str, str]]:
+    """The methods whose networks are all there, and of the others what is missing; nothing is asked of what is."""
+    trained, left_out = [], {}
+    for name in methods:
+        try:
+            for target in Domain:
+                CLASSES[name](StoredParts(backbone, library())).require(target)
+        except NotOffered as error:
+            left_out[name] = str(error)
+        else:
+            trained.append(name)
+    return trained, left_out
+
+
+def record(scores: Sequence[Score], *, backbone: Backbone) -> None:
+    """Write the similarity each method's own weights reached, towards the domains they serve, into their cards."""
+    found = library()
+    for name in dict.fromkeys(score.system for score in scores if score.system in CLASSES):
+        kind = CLASSES[name]
+        family = "demucs" if kind.recipe == "separation" else backbone.value
+        reached: dict[Path, list[float]] = {}
+        for target in Domain:
+            own = [score.similarity for score in scores if (score.system, score.target) == (name, target.value)]
+            for voice in kind.voices(target):
+                path = found.find(family, kind.recipe, voice.label)
+                if path is not None:
+                    reached.setdefault(path, []).extend(own)
+        for path, similarities in reached.items():
+            checkpoint.annotate(path, {SIMILARITY: round(float(np.mean(similarities)), 3)})
+
+
 def table(scores: Sequence[Score]) -> str:
     """Mean content similarity per direction and pooled, with a 95 % bootstrap interval over pieces, as markdown."""
     lines = [
@@ -100,7 +133,7 @@ def table(scores: Sequence[Score]) -> str:
         speed = float(np.median([score.speed for score in own]))
         lines.append(
             f"| {system} | {to[0]:.3f} | {to[1]:.3f} | {np.mean([score.similarity for score in own]):.3f} "
-            f"({low:.3f} to {high:.3f}) | {f'{speed:.0f}' if speed else ''} |"
+            f"({low:.3f} to {high:.3f}) | {f'{speed:.2g}' if speed else ''} |"
         )
     return "\n".join(lines)
 

@@ -19,6 +19,7 @@ class LossConfig:
     warp_semitones : largest local pitch shift of the input
     equaliser_db : largest random equalisation of the input
     adversary : weight of the reversed gradient of the domain classifier
+    adversary_ramp_steps : over which that weight grows from nothing
     adversary_steps : steps of the classifier for each step of the model
     """
 
@@ -28,6 +29,7 @@ class LossConfig:
     warp_semitones: float = 0.0
     equaliser_db: float = 0.0
     adversary: float = 0.0
+    adversary_ramp_steps: int = 0
     adversary_steps: int = 1
 
 
@@ -51,6 +53,13 @@ class Step:
     config: LossConfig
     augment: bool = True
     fit_adversary: Callable[[Callable[[], Tensor]], None] = field(default=lambda loss: None)
+
+
+    @property
+    def ramp(self) -> float:
+        """Share of the adversary's full weight at this step, 0 to 1."""
+        ramp_steps = self.config.adversary_ramp_steps
+        return min(1.0, self.index / ramp_steps) if ramp_steps else 1.0
 
 
 @dataclass(frozen=True, eq=False)

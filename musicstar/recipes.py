@@ -67,10 +67,11 @@ class TrainConfig:
     freeze : submodules that are not trained, such as "encoder"
     begin_with : another configuration whose trained weights are the start; empty for random weights
     separate_voices : whether each voice gets a run and a model of its own
+    budget_share : of a budget over several runs, relative to the others
     """
 
-    backbone: str
-    recipe: str
+    backbone: Literal["spectral", "wavenet", "demucs"]
+    recipe: Literal["universal", "separation", "embedding", "stem", "mixture", "guess"]
     voices: tuple[str, ...]
     steps: int
     optimizer: OptimizerConfig
@@ -85,6 +86,7 @@ class TrainConfig:
     freeze: tuple[str, ...] = ()
     begin_with: str = ""
     separate_voices: bool = False
+    budget_share: float = 1.0
 
 
 def runs(name: str) -> dict[str, TrainConfig]:

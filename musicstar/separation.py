@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from musicstar.audio import SAMPLE_RATE
 from musicstar.domains import Voice
 
+LEVEL_RMS = 0.05
+
 
 @dataclass(frozen=True)
 class DemucsConfig:
@@ -33,11 +35,18 @@ class Separator(nn.Module):
         super().__init__()
         self.config = config
         self.voices = tuple(voices)
-        self.net = Demucs([voice.label for voice in voices], audio_channels=1, samplerate=SAMPLE_RATE, **asdict(config))
+        self.net = Demucs(
+            [voice.label for voice in voices],
+            audio_channels=1,
+            samplerate=SAMPLE_RATE,
+            # Its own normalisation looks at the whole input, so that a clip in pieces would change level at the seams.
+            normalize=False,
+            **asdict(config),
+        )
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """Tensor[B, T] -> Tensor[B, voices, T]."""
+        """Tensor[B, T] with an RMS near 0.05 -> Tensor[B, voices, T]."""
         length = mixture.shape[-1]
-        padded = F.pad(mixture, (0, self.net.valid_length(length) - length))
+        padded = F.pad(mixture / LEVEL_RMS, (0, self.net.valid_length(length) - length))
         stems: Tensor = self.net(padded[:, None])[:, :, 0, :length]
-        return stems
+        return stems * LEVEL_RMS

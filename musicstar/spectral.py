@@ -53,6 +53,12 @@ class SpectralConfig:
     normalise_latents: bool = False
     phase_rank: int = 128
 
+    def __post_init__(self) -> None:
+        fine, coarse = self.encoder_fine + self.decoder_fine, self.encoder_coarse + self.decoder_coarse
+        reach = (fine * HOP + coarse * LATENT_SAMPLES) * (self.kernel // 2) + N_FFT
+        if reach > CONTEXT_SAMPLES:
+            raise ValueError(f"blocks that look {reach} samples to each side; at most {CONTEXT_SAMPLES} are allowed")
+
 
 def stft(wav: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tensor:
     """Centred Hann spectra, one frame per whole hop: Tensor[B, T] -> complex Tensor[B, n_fft / 2 + 1, T / hop]."""
@@ -302,10 +308,13 @@ def magnitude_losses(predicted: Tensor, gold: Tensor) -> dict[str, Tensor]:
     weights = (weights / weights.mean())[:, None]
     log_gold = torch.log(gold + FLOOR)
     mel = mel_filters(gold.device)
+    # The mel product would be taken in 16 bits, and the figure logged with it.
+    with torch.autocast(gold.device.type, enabled=False):
+        mel_distance = (torch.log(mel @ predicted.exp()) - torch.log(mel @ (gold + FLOOR))).abs().mean()
     return {
         "log": ((predicted - log_gold).abs() * weights).mean(),
         "power": ((0.4 * predicted).exp() - (0.4 * log_gold).exp()).abs().mean(),
-        "mel": (torch.log(mel @ predicted.exp()) - torch.log(mel @ (gold + FLOOR))).abs().mean(),
+        "mel": mel_distance,
     }
 
 

@@ -1,9 +1,12 @@
 """Training runs by name, in an order in which each finds what it needs."""
 
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -11,8 +14,9 @@ import torch.distributed as dist
 
 from musicstar import checkpoint
 from musicstar.recipes import TrainConfig, runs
+from musicstar.runfolder import RunFolder
 from musicstar.starnet import Reduced, load, reduce
-from musicstar.train import Run
+from musicstar.train import Run, local_device
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -33,7 +37,7 @@ def train(
     ----------
     names : shipped configurations or paths of TOML files
     data : folder in the StarNet layout, or one that `starnet.reduce` filled
-    budget_minutes : for all together; what is left is shared evenly by those still to come
+    budget_minutes : for all together; what is left is shared by those still to come, as their `budget_share` says
     fit : let each learning-rate schedule end with its share of the budget
     resume : go on with runs that were stopped, pass over those that are done
 
@@ -43,21 +47,24 @@ def train(
         A configuration or weights it builds on are missing or wrong.
     """
     planned = {name: settings for given in names for name, settings in runs(given).items()}
-    if "RANK" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    reduced = load(data) if (data / "reduced.json").is_file() else reduce(data, out / "reduced")
-    deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
-    for number, (name, settings) in enumerate(planned.items()):
-        share = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60 / (len(planned) - number)
-        earlier = out / name / "run.json"
-        if resume and earlier.is_file():
-            steps = Run.planned_steps(earlier)
-        elif fit and share is not None:
-            steps = _steps_within(share, _begin(name, settings, reduced, out, resume=False))
-        else:
-            steps = settings.steps
-        run = _begin(name, replace(settings, steps=steps), reduced, out, resume=resume)
-        run.train(budget_minutes=share, progress=progress)
+    deadline = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    with _processes() as rank:
+        reduced = _reduced(data, out / "reduced", rank)
+        shares = [settings.budget_share for settings in planned.values()]
+        for number, (name, settings) in enumerate(planned.items()):
+            now = time.monotonic()
+            own_deadline = now + (deadline - now) * shares[number] / sum(shares[number:])
+            steps = (RunFolder(out / name).planned_steps() if resume else None) or settings.steps
+            if fit and math.isfinite(deadline) and not (resume and RunFolder(out / name).step()):
+                steps = _steps_within(own_deadline, _begin(name, settings, reduced, out, resume=False))
+            if not _together(own_deadline - time.monotonic()) > 0:
+                if progress is not None and rank == 0:
+                    progress(f"{name}: left out, the budget is used up")
+                continue
+            run = _begin(name, replace(settings, steps=steps), reduced, out, resume=resume)
+            run.train(deadline=own_deadline, progress=progress)
+            # The weights are written by one process, and the next run may build on them.
+            _wait()
 
 
 def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume: bool) -> Run:
@@ -65,11 +72,50 @@ def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume
     return Run(name, settings, data, out / name, library=library, resume=resume)
 
 
-def _steps_within(minutes: float, trial: Run) -> int:
-    """How many steps fit into a time, by the speed of a few on a run that is thrown away."""
+def _steps_within(deadline: float, trial: Run) -> int:
+    """How many steps fit before a deadline, by the speed of a few on a run that is thrown away."""
     warm, timed = 3, 9
     trial.rehearse(warm)
     started = time.monotonic()
     trial.rehearse(timed)
-    seconds = (time.monotonic() - started) / timed
-    return max(1, int(0.93 * 60 * minutes / seconds))
+    now = time.monotonic()
+    return max(1, int(_together(0.93 * (deadline - now) * timed / (now - started))))
+
+
+def _reduced(data: Path, cache: Path, rank: int) -> Reduced:
+    """The set in `data`, reduced by the first process while the others wait."""
+    if (data / "reduced.json").is_file():
+        return load(data)
+    if rank == 0:
+        reduce(data, cache)
+    _wait()
+    return load(cache)
+
+
+@contextmanager
+def _processes() -> Iterator[int]:
+    """The group of processes that torchrun started, if it did; yields this one's rank."""
+    if "RANK" not in os.environ:
+        yield 0
+        return
+    # Reducing the published set takes the first process hours, and the others wait for it.
+    local_device()
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(hours=12))
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def _wait() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def _together(value: float) -> float:
+    """The first process's value, for all of them."""
+    if not dist.is_initialized():
+        return value
+    shared = torch.tensor(value, dtype=torch.float64, device=local_device())
+    dist.broadcast(shared, 0)
+    return float(shared)

@@ -1,5 +1,6 @@
 """The five methods on both backbones, with small random weights: one contract, shared work, clear refusals."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ import torch
 from musicstar import backbones, checkpoint
 from musicstar.audio import AudioError, Clip
 from musicstar.domains import MIXTURES, STEMS, Domain, Voice
-from musicstar.methods import studio
+from musicstar.methods import method, studio
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
-from musicstar.methods.shelf import why_not_offered
+from musicstar.methods.registry import CLASSES
+from musicstar.methods.shelf import StoredParts, why_not_offered
+from musicstar.methods.single import gradient_reversed
 
 SPECTRAL = {"width": 16, "hidden": 24, "phase_rank": 8}
 WAVENET = {
@@ -35,6 +38,7 @@ def keep(folder: Path, name: str, family: str, recipe: str, voices: tuple[Voice,
     torch.manual_seed(len(name))
     net = backbones.build(family, recipe, voices, sizes)
     labels = tuple(voice.label for voice in voices)
+    training.setdefault("content_similarity", 0.5)
     card = checkpoint.Card(backbone=family, recipe=recipe, voices=labels, config=sizes, training=dict(training))
     checkpoint.save(folder / name, card, net.state_dict())
 
@@ -139,7 +143,7 @@ def test_long_clips_go_through_in_pieces(
     long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
     names = ["embedding", "stem", "mixture"]
     whole = list(run(shelf, long, names, Backbone.SPECTRAL))
-    monkeypatch.setattr(studio, "BLOCK_SAMPLES", 20 * backbones.LATENT_SAMPLES)
+    monkeypatch.setattr(method, "BLOCK_SAMPLES", 20 * backbones.LATENT_SAMPLES)
     for one, pieced in zip(whole, run(shelf, long, names, Backbone.SPECTRAL), strict=True):
         assert np.allclose(one.mix.wav, pieced.mix.wav, atol=1e-5)
 
@@ -199,13 +203,81 @@ def test_what_cannot_be_translated_is_refused(shelf: checkpoint.Library, source:
         list(run(shelf, silent, ["mixture"], Backbone.SPECTRAL))
     with pytest.raises(AudioError, match="nothing to translate"):
         list(run(shelf, Source(Domain.SP), ["mixture"], Backbone.SPECTRAL))
-    uneven = Source(Domain.SP, None, (source.stems[0], Clip(source.stems[1].wav[:-5])))
+    uneven = Source(Domain.SP, None, (source.stems[0], Clip(source.stems[1].wav[:-4_100])))
     with pytest.raises(AudioError, match="one length"):
         list(run(shelf, uneven, ["mixture"], Backbone.SPECTRAL))
     with pytest.raises(ValueError, match="unknown method"):
         list(run(shelf, source, ["magic"], Backbone.SPECTRAL))
     with pytest.raises(ValueError, match="other domain"):
         list(studio.translate_all(["mixture"], source, Domain.SP, shelf=shelf))
+
+
+def test_a_separators_pieces_are_joined_softly(
+    shelf: checkpoint.Library, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is near a join is no rougher than the rest, although the separator hears more than the context."""
+    assert source.mixture is not None
+    long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
+    block = 20 * backbones.LATENT_SAMPLES
+    (whole,) = run(shelf, long, ["separation"], Backbone.SPECTRAL)
+    monkeypatch.setattr(method, "BLOCK_SAMPLES", block)
+    (pieced,) = run(shelf, long, ["separation"], Backbone.SPECTRAL)
+    steps = np.abs(np.diff(pieced.mix.wav))
+    joins = [steps[at - 1 : at + 1].max() for at in range(block, len(steps), block)]
+    assert max(joins) <= np.abs(np.diff(whole.mix.wav)).max()
+
+
+def test_each_method_translates_by_itself(shelf: checkpoint.Library, source: Source) -> None:
+    parts = StoredParts(Backbone.SPECTRAL, shelf)
+    for name, kind in CLASSES.items():
+        (together,) = run(shelf, source, [name], Backbone.SPECTRAL)
+        made = kind(parts).translate(source, Domain.CV)
+        assert made.method == name
+        assert np.allclose(made.mix.wav, together.mix.wav, atol=1e-6)
+
+
+def test_stems_may_end_a_little_earlier(shelf: checkpoint.Library, source: Source) -> None:
+    assert source.stems is not None
+    shorter = replace(source, stems=(source.stems[0], Clip(source.stems[1].wav[:-500])))
+    (made,) = run(shelf, shorter, ["single"], Backbone.SPECTRAL)
+    assert len(made.mix.wav) == len(source.stems[0].wav)
+
+
+def test_one_direction_is_enough_to_be_offered(tmp_path: Path) -> None:
+    """The paper has a model per direction: with one imported, its direction is offered and the other is not."""
+    keep(tmp_path, "mixture-cv", "wavenet", "mixture", (Voice.CV,))
+    one = checkpoint.Library([tmp_path])
+    assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=one)
+    assert "mixture" not in why_not_offered(Backbone.WAVENET, target=Domain.CV, shelf=one)
+    assert "for sp" in why_not_offered(Backbone.WAVENET, target=Domain.SP, shelf=one)["mixture"]
+
+
+def test_an_encoder_keeps_to_its_partner(tmp_path: Path, shelf: checkpoint.Library, source: Source) -> None:
+    """Another universal model on the shelf before it is not what an embedding encoder was taught on."""
+    for voice in STEMS:
+        keep(tmp_path, f"embedding-{voice.label}", "spectral", "embedding", (voice,))
+        path = tmp_path / f"embedding-{voice.label}.json"
+        card = json.loads(path.read_text())
+        card["partner"] = checkpoint.Card.read(shelf.folders[0] / "spectral-universal.json").sha256
+        path.write_text(json.dumps(card))
+    other = tmp_path / "other"
+    other.mkdir()
+    keep(other, "universal-of-another", "spectral", "universal", STEMS)
+    bound = checkpoint.Library([other, tmp_path, *shelf.folders])
+    parts = StoredParts(Backbone.SPECTRAL, bound)
+    assert parts.partner("embedding", Voice.PIANO) is not parts.autoencoder("universal", Voice.PIANO)
+    alone = checkpoint.Library([other, tmp_path])
+    with pytest.raises(NotOffered, match="universal"):
+        list(run(alone, source, ["embedding"], Backbone.SPECTRAL))
+
+
+def test_reversed_gradient() -> None:
+    x = torch.ones(3, requires_grad=True)
+    y = gradient_reversed(x, 0.25)
+    assert torch.equal(y, x)
+    torch.autograd.backward(y.sum())
+    assert x.grad is not None
+    assert torch.allclose(x.grad, torch.full((3,), -0.25))
 
 
 def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> None:

@@ -3,19 +3,26 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from musicstar import audio, backbones, checkpoint, config, recipes, training
+from musicstar import audio, backbones, checkpoint, config, recipes, starnet, training
 from musicstar.audio import Clip
+from musicstar.checkpoint import Library
 from musicstar.domains import STEMS, Domain
 from musicstar.methods import studio
 from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
 from musicstar.methods.registry import CLASSES
+from musicstar.methods.shelf import SIMILARITY
 from musicstar.recipes import OptimizerConfig, TrainConfig
+from musicstar.runfolder import RunError
+from musicstar.train import Run
 
 SHRUNK = {
     "spectral": "[network]\nwidth = 16\nhidden = 24\nphase_rank = 8\n",
@@ -85,6 +92,8 @@ def test_every_shipped_configuration_trains_and_saves(trained: Path) -> None:
 @pytest.mark.parametrize("backbone", Backbone)
 def test_what_was_trained_translates(trained: Path, data: Path, backbone: Backbone) -> None:
     folders = [path for path in sorted(trained.glob("*/")) if "small" not in path.name]
+    for card in (path for folder in folders for path in folder.glob("wavenet-*.json")):
+        checkpoint.annotate(card, {SIMILARITY: 0.5})
     stems = tuple(Clip(audio.read(data / f"000.{voice.value}.wav").wav[:4_000]) for voice in Domain.SP.stems)
     source = Source(Domain.SP, None, (stems[0], stems[1]))
     made = list(
@@ -96,7 +105,7 @@ def test_what_was_trained_translates(trained: Path, data: Path, backbone: Backbo
         assert np.abs(translation.mix.wav).max() > 0
 
 
-@pytest.mark.parametrize("name", ["spectral-universal", "separation-sp", "wavenet-mixture"])
+@pytest.mark.parametrize("name", ["spectral-universal", "separation-sp", "guess-domain", "wavenet-mixture"])
 def test_same_seed_same_losses_and_resuming_changes_nothing(name: str, data: Path, tmp_path: Path) -> None:
     whole, again, parted = (tmp_path / part for part in ("whole", "again", "parted"))
     run = next(iter(recipes.runs(name)))
@@ -134,9 +143,59 @@ def _stop_after(steps: int, path: Path, data: Path, out: Path) -> None:
         training.train([str(path)], data=data, out=out, progress=progress)
 
 
+def test_resuming_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
+    path = shrink("spectral-mixture", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    path.write_text(path.read_text().replace("batch_size = 4", "batch_size = 2"))
+    with pytest.raises(RunError, match="other settings: batch_size"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
+
+
+def test_a_new_run_clears_away_the_old(data: Path, tmp_path: Path) -> None:
+    path = _logging_each(shrink("spectral-mixture", tmp_path))
+    for _ in range(2):
+        training.train([str(path)], data=data, out=tmp_path)
+    assert [row[0] for row in metrics(tmp_path / "spectral-mixture")] == [1, 2]
+
+
+def test_a_used_up_budget_leaves_no_weights(data: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    path = shrink("spectral-mixture", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path, budget_minutes=0.0, progress=told.append)
+    assert told == ["spectral-mixture: left out, the budget is used up"]
+    assert not (tmp_path / "spectral-mixture").exists()
+
+
+def test_the_classifier_learns_between_its_steps(data: Path, tmp_path: Path) -> None:
+    """Each of its steps sees what the one before changed, under autocast too."""
+    settings = config.parse(TrainConfig, config.load_table(shrink("spectral-universal", tmp_path)))
+    run = Run(
+        "universal", settings, starnet.reduce(data, tmp_path / "c"), tmp_path / "r", library=Library([]), resume=False
+    )
+    losses: list[float] = []
+    fit = run._fit_adversary
+
+    def watched(loss: Callable[[], torch.Tensor]) -> None:
+        def noted() -> torch.Tensor:
+            value = loss()
+            losses.append(value.item())
+            return value
+
+        fit(noted)
+
+    monkeypatched = pytest.MonkeyPatch()
+    monkeypatched.setattr(run, "_fit_adversary", watched)
+    run.rehearse(1)
+    monkeypatched.undo()
+    assert len(losses) == 3
+    assert len(set(losses)) == 3
+
+
 def test_budget_ends_in_time_and_keeps_the_weights(data: Path, tmp_path: Path) -> None:
     name = "spectral-mixture"
+    started = time.monotonic()
     training.train([str(shrink(name, tmp_path, steps=10**6))], data=data, out=tmp_path, budget_minutes=0.02)
+    assert time.monotonic() - started < 60
     card, _ = checkpoint.load(tmp_path / name / name)
     assert 0 < card.training["steps"] < 10**4
     before = card.training["steps"]
@@ -163,6 +222,8 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     card, _ = checkpoint.load(tmp_path / "spectral-universal" / "spectral-universal")
     assert card.training["steps"] == 2
+    lines = (tmp_path / "spectral-universal" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 1, "both processes reported"
 
 
 def test_learning_rates() -> None:

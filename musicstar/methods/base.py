@@ -1,19 +1,15 @@
-"""The contract of a translation method: what it takes, how it learns, what it gives."""
+"""What translation is about: sources, options, outputs, and the parts that methods are made of."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from musicstar.audio import Clip
 from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
-from musicstar.losses import Losses, Step
-from musicstar.methods.catalog import METHODS, Backbone, MethodInfo
-from musicstar.starnet import Windows
+from musicstar.methods.catalog import Backbone
 
 
 class NeedsStems(ValueError):
@@ -52,13 +48,13 @@ class Options:
     ----------
     seed : of everything drawn at random
     temperature : of WaveNet sampling; 0 picks the most likely sample each time
-    progress : called with the share done, 0 to 1
+    chunk_s : a WaveNet plays stretches of so many seconds side by side and joins them; 0 plays on end
     cancelled : asked often; true ends the work with `Cancelled`
     """
 
     seed: int = 0
     temperature: float = 1.0
-    progress: Callable[[float], None] = field(default=lambda share: None)
+    chunk_s: float = 0.0
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -90,15 +86,18 @@ class Sound:
     ----------
     mixture : Tensor[T]
     stems : Tensor[2, T] in the order of `domain.stems`; None where only the mixture is known
+    pulse : called now and then by what works on the sound; may raise to end the work
     """
 
     domain: Domain
     mixture: Tensor
     stems: Tensor | None
+    pulse: Callable[[], None] = field(default=lambda: None)
 
-    def piece(self, start: int, end: int) -> "Sound":
+    def piece(self, start: int, end: int, *, pulse: Callable[[], None]) -> "Sound":
         """The samples from `start` to `end`."""
-        return Sound(self.domain, self.mixture[start:end], None if self.stems is None else self.stems[:, start:end])
+        stems = None if self.stems is None else self.stems[:, start:end]
+        return Sound(self.domain, self.mixture[start:end], stems, pulse)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,58 +117,20 @@ class Stream:
 
 
 class Parts(Protocol):
-    """Where a method finds its networks: shipped weights when it translates, those in training when it learns."""
+    """Where a method finds its networks: shipped weights when it translates, those in training when it learns.
+
+    Attributes
+    ----------
+    backbone : the family its autoencoders are of
+    """
+
+    backbone: Backbone
 
     def autoencoder(self, recipe: str, voice: Voice) -> Model:
         """The autoencoder of `recipe` that has to do with `voice`."""
 
+    def partner(self, recipe: str, voice: Voice) -> Model:
+        """The universal autoencoder whose latents the encoder of `recipe` for `voice` was taught to give."""
+
     def separator(self, domain: Domain) -> nn.Module:
         """The separator of a domain's mixtures: Tensor[B, T] -> Tensor[B, 2, T]."""
-
-
-class Method(ABC):
-    """One of the five ways to translate; the networks are its parts, of either backbone."""
-
-    name: ClassVar[str]
-    recipe: ClassVar[str]
-
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-
-    @property
-    def info(self) -> MethodInfo:
-        """How the method is presented, and what it needs."""
-        return METHODS[self.name]
-
-    @abstractmethod
-    def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
-        """What training minimises on a batch.
-
-        `voices` are those of the model in training; the items of the batch take turns among them.
-        """
-
-    @abstractmethod
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
-        """The models that decode towards `target`, one for each stream."""
-
-    @abstractmethod
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
-        """Everything up to decoding: the voices whose sum is the translation, in the order of `speaker`."""
-
-
-def take_turns(voices: tuple[Voice, ...], batch: int, step: Step) -> list[Voice]:
-    """A voice for each item of a batch, each as often as the others over time."""
-    return [voices[(step.index * batch + item) % len(voices)] for item in range(batch)]
-
-
-def pick(sounds: Tensor, voices: list[Voice]) -> Tensor:
-    """One voice of each item: Tensor[B, 6, T] -> Tensor[B, T]."""
-    return sounds[torch.arange(len(voices)), voices]
-
-
-def translation_loss(model: Model, batch: Windows, targets: list[Voice], step: Step) -> Losses:
-    """Loss of an autoencoder from the source mixture to the voices `targets` of the other domain (paper, eq. 2)."""
-    heard = pick(batch.heard, [target.domain.other.mixture for target in targets])
-    wanted = torch.tensor(targets, device=heard.device)
-    latents = model.encode_distorted(heard, wanted, step)
-    return model.reconstruction(latents, heard, pick(batch.gold, targets), wanted, step)

@@ -5,8 +5,9 @@ import torch
 from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import Method, Sound, Stream, pick, take_turns
-from musicstar.methods.single import UNTOLD, SingleInstrument
+from musicstar.methods.base import Sound, Stream
+from musicstar.methods.method import Method, pick, take_turns
+from musicstar.methods.single import UNTOLD
 from musicstar.starnet import Windows
 
 
@@ -29,14 +30,20 @@ class EmbeddingSupervised(Method):
         error = ((latents - aim).abs() / universal.latent_spread[:, None]).mean()
         return Losses(error, {"l1": error})
 
+    @classmethod
+    def voices(cls, target: Domain) -> tuple[Voice, ...]:
+        return target.other.stems
+
     def speaker(self, target: Domain) -> tuple[Model, ...]:
-        return SingleInstrument(self.parts).speaker(target)
+        return tuple(self.parts.partner(self.recipe, voice.counterpart) for voice in target.stems)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         mixture = sound.mixture
         return tuple(
             Stream(
-                self.parts.autoencoder(self.recipe, voice).encode(mixture[None], torch.tensor([voice]))[0],
+                self.parts.autoencoder(self.recipe, voice).encode(
+                    mixture[None], torch.tensor([voice]), pulse=sound.pulse
+                )[0],
                 voice.counterpart,
                 mixture,
             )

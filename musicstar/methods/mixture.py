@@ -4,25 +4,24 @@ import torch
 
 from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
-from musicstar.losses import Losses, Step
-from musicstar.methods.base import Method, Sound, Stream, take_turns, translation_loss
-from musicstar.starnet import Windows
+from musicstar.methods.base import Sound, Stream
+from musicstar.methods.method import TranslationSupervised
 
 
-class MixtureSupervised(Method):
+class MixtureSupervised(TranslationSupervised):
     """The paper's own method."""
 
     name = "mixture"
     recipe = "mixture"
 
-    def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
-        targets = take_turns(voices, len(batch.heard), step)
-        return translation_loss(self.parts.autoencoder(self.recipe, voices[0]), batch, targets, step)
+    @classmethod
+    def voices(cls, target: Domain) -> tuple[Voice, ...]:
+        return (target.mixture,)
 
     def speaker(self, target: Domain) -> tuple[Model, ...]:
         return (self.parts.autoencoder(self.recipe, target.mixture),)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         voice = target.mixture
-        latents = self.speaker(target)[0].encode(sound.mixture[None], torch.tensor([voice]))
+        latents = self.speaker(target)[0].encode(sound.mixture[None], torch.tensor([voice]), pulse=sound.pulse)
         return (Stream(latents[0], voice, sound.mixture),)

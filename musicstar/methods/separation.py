@@ -3,7 +3,8 @@
 from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import Method, Sound, Stream
+from musicstar.methods.base import Sound, Stream
+from musicstar.methods.method import Method
 from musicstar.methods.single import SingleInstrument
 from musicstar.starnet import Windows
 
@@ -21,9 +22,17 @@ class SeparationBased(Method):
         error = (estimated - batch.heard[:, list(voices)]).abs().mean() / 0.05
         return Losses(error, {"l1": error})
 
+    @classmethod
+    def voices(cls, target: Domain) -> tuple[Voice, ...]:
+        return target.other.stems
+
+    def require(self, target: Domain) -> None:
+        self.speaker(target)
+        self.parts.separator(target.other)
+
     def speaker(self, target: Domain) -> tuple[Model, ...]:
         return SingleInstrument(self.parts).speaker(target)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         stems = self.parts.separator(sound.domain)(sound.mixture[None])[0]
-        return SingleInstrument(self.parts).stem_streams(stems, target)
+        return SingleInstrument(self.parts).stem_streams(stems, target, pulse=sound.pulse)

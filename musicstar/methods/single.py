@@ -1,12 +1,15 @@
 """Single-instrument: universal encoder, one decoder per instrument, stem by stem (paper, section 3.1)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import Method, NeedsStems, Parts, Sound, Stream, pick, take_turns
+from musicstar.methods.base import NeedsStems, Parts, Sound, Stream
+from musicstar.methods.method import Method, pick, take_turns
 from musicstar.starnet import Windows
 
 # The universal encoder is not told what it hears: it is always asked as if for this one voice.
@@ -35,8 +38,12 @@ class SingleInstrument(Method):
         if not weight or classifier is None:
             return losses
         step.fit_adversary(lambda: classifier(latents.detach(), told))
-        fooled = classifier(gradient_reversed(latents, weight * min(1.0, step.index / 300)), told)
+        fooled = classifier(gradient_reversed(latents, weight * step.ramp), told)
         return Losses(losses.total + fooled, {**losses.terms, "classifier": fooled})
+
+    @classmethod
+    def voices(cls, target: Domain) -> tuple[Voice, ...]:
+        return target.stems
 
     def speaker(self, target: Domain) -> tuple[Model, ...]:
         return tuple(self.parts.autoencoder(self.recipe, voice) for voice in target.stems)
@@ -47,12 +54,12 @@ class SingleInstrument(Method):
                 "single-instrument translates two stem recordings (melody and accompaniment), and was given a mixture "
                 "alone: add the stems, or use the separation-based method, which makes them from the mixture"
             )
-        return self.stem_streams(sound.stems, target)
+        return self.stem_streams(sound.stems, target, pulse=sound.pulse)
 
-    def stem_streams(self, stems: Tensor, target: Domain) -> tuple[Stream, ...]:
+    def stem_streams(self, stems: Tensor, target: Domain, *, pulse: Callable[[], None]) -> tuple[Stream, ...]:
         """The streams of two stems Tensor[2, T], given or separated, towards their counterparts."""
         return tuple(
-            Stream(model.encode(stem[None], torch.tensor([UNTOLD]))[0], voice, stem)
+            Stream(model.encode(stem[None], torch.tensor([UNTOLD]), pulse=pulse)[0], voice, stem)
             for model, voice, stem in zip(self.speaker(target), target.stems, stems, strict=True)
         )
 

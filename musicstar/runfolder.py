@@ -1,0 +1,124 @@
+"""What a training run keeps on disk: its description, its metrics, and the state it can go on from."""
+
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from musicstar.recipes import TrainConfig
+
+
+class RunError(ValueError):
+    """A run that cannot be begun or resumed as asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run.
+
+    `run.json` holds configuration, versions and commit; `metrics.jsonl` a line per report; `state.json` names the file
+    below `state` that a resumed run starts from.
+    """
+
+    path: Path
+
+    def planned_steps(self) -> int | None:
+        """The steps an earlier run here set out to take; None where there was none."""
+        record = self._record()
+        return None if record is None else int(record["config"]["steps"])
+
+    def begin(self, name: str, settings: TrainConfig, *, device: str, data: str) -> None:
+        """Describe a run, and clear away what an earlier one left unless its state is gone on from.
+
+        Raises
+        ------
+        RunError
+            There is a state here of a run with other settings.
+        """
+        config = json.loads(json.dumps(asdict(settings)))
+        if self.step() is None:
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            record = self._record() or {"config": {}}
+            changed = sorted(key for key in config if record["config"].get(key) != config[key])
+            if changed:
+                raise RunError(
+                    f"{self.path}: cannot resume, the run there was begun with other settings: {', '.join(changed)}"
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        record = {
+            "name": name,
+            "config": config,
+            "commit": _commit(),
+            "versions": versions,
+            "device": device,
+            "data": data,
+        }
+        self._write("run.json", json.dumps(record, indent=2) + "\n")
+
+    def forget(self) -> None:
+        """Take away the state, so that `begin` begins anew."""
+        (self.path / "state.json").unlink(missing_ok=True)
+
+    def log(self, record: Mapping[str, float]) -> None:
+        """Add a line to the metrics."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def step(self) -> int | None:
+        """The step of the state that is kept; None where there is none."""
+        pointer = self.path / "state.json"
+        return int(json.loads(pointer.read_text(encoding="utf-8"))["step"]) if pointer.is_file() else None
+
+    def save(self, tensors: Mapping[str, Tensor], *, step: int, seconds: float) -> None:
+        """Keep a state; the one before stays until this one is whole."""
+        path = self.path / "state" / f"{step}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".part")
+        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+        temporary.replace(path)
+        self._write("state.json", json.dumps({"step": step, "seconds": seconds, "file": path.name}))
+        for old in path.parent.glob("*.safetensors"):
+            if old != path:
+                old.unlink()
+
+    def load(self, device: torch.device) -> tuple[dict[str, Tensor], int, float]:
+        """The state that is kept: tensors, step, and seconds spent up to it."""
+        pointer = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        tensors = safetensors.torch.load_file(self.path / "state" / pointer["file"], device=str(device))
+        return tensors, int(pointer["step"]), float(pointer["seconds"])
+
+    def trim_log(self, step: int) -> None:
+        """Drop what was logged after a step: it will be done, and logged, again."""
+        log = self.path / "metrics.jsonl"
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+        self._write("metrics.jsonl", "".join(line for line in lines if json.loads(line)["step"] <= step))
+
+    def _record(self) -> dict[str, Any] | None:
+        path = self.path / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.part"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.path / name)
+
+
+def _commit() -> str | None:
+    """The checkout's commit; None outside one, or without git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
