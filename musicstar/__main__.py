@@ -181,9 +181,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from musicstar import checkpoint
+    from musicstar.convert import convert
 
-    card = checkpoint.convert(
+    card = convert(
         Path(arguments.source), Path(arguments.destination), recipe=arguments.recipe, voices=tuple(arguments.voices)
     )
     print(f"{arguments.destination}: {card.recipe} for {', '.join(card.voices)}, sha256 {card.sha256[:12]}")

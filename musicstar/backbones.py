@@ -4,6 +4,7 @@ Sound at this face is float32 at 16 kHz whose mixture has an RMS of 0.05 (-26 dB
 samples; latents are Tensor[B, 64, T / 800] in both families.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musicstar import checkpoint, spectral, wavenet
-from musicstar.audio import mulaw_decode, mulaw_encode
+from musicstar.audio import LEVEL_RMS, mulaw_decode, mulaw_encode
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
 from musicstar.generate import Chunking, generate
@@ -24,7 +25,7 @@ from musicstar.losses import Losses, Step
 from musicstar.separation import DemucsConfig, Separator
 
 LATENT_SAMPLES = 800
-LEVEL_DBFS = -26.0
+LEVEL_DBFS = 20 * math.log10(LEVEL_RMS)
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,15 @@ class WaveNetConfig:
     encoder: wavenet.EncoderConfig
     decoder: wavenet.DecoderConfig
 
+    def __post_init__(self) -> None:
+        given = (self.encoder.latent_channels, self.encoder.pool)
+        taken = (self.decoder.latent_channels, self.decoder.pool)
+        if given != taken:
+            raise ValueError(f"the encoder gives latents of (channels, pool) {given}, the decoder takes {taken}")
+
 
 class WaveNetModel(Model):
-    """The paper's autoencoder behind the common face; its state has the names of `wavenet.WaveNetAutoencoder`."""
+    """The paper's autoencoder behind the common face; its state is named `encoder.*` and `decoders.LABEL.*`."""
 
     def __init__(self, config: WaveNetConfig, voices: Sequence[Voice], *, encoder_only: bool = False) -> None:
         super().__init__(voices, config.encoder.latent_channels)

@@ -54,7 +54,6 @@ class Step:
     augment: bool = True
     fit_adversary: Callable[[Callable[[], Tensor]], None] = field(default=lambda loss: None)
 
-
     @property
     def ramp(self) -> float:
         """Share of the adversary's full weight at this step, 0 to 1."""

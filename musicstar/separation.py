@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musicstar.audio import SAMPLE_RATE
+from musicstar.audio import LEVEL_RMS, SAMPLE_RATE
 from musicstar.domains import Voice
-
-LEVEL_RMS = 0.05
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Separation-based: split the mixture into stems, then go on as single-instrument does (paper, section 3.2)."""
 
+from musicstar.audio import LEVEL_RMS
 from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.losses import Losses, Step
@@ -16,10 +17,10 @@ class SeparationBased(Method):
     recipe = "separation"
 
     def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
-        """Mean absolute error of the separated stems, relative to the mixture's level of 0.05."""
+        """Mean absolute error of the separated stems, relative to the mixture's level."""
         domain = voices[0].domain
         estimated = self.parts.separator(domain)(batch.heard[:, domain.mixture])
-        error = (estimated - batch.heard[:, list(voices)]).abs().mean() / 0.05
+        error = (estimated - batch.heard[:, list(voices)]).abs().mean() / LEVEL_RMS
         return Losses(error, {"l1": error})
 
     @classmethod
