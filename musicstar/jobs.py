@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from musicstar.domains import Domain, Voice
+from musicstar.files import write_whole
 from musicstar.methods.catalog import METHODS, Backbone
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -184,9 +185,7 @@ class Job:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write one of its JSON files, whole or not at all."""
-        temporary = self.folder / f".{secrets.token_hex(4)}"
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(self.folder / name)
+        write_whole(self.folder / name, json.dumps(content).encode())
 
     def new_file(self, suffix: str) -> Path:
         """A path for a file to be served, under an opaque name."""

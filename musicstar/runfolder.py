@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from musicstar.files import whole, write_whole
 from musicstar.recipes import TrainConfig
 
 
@@ -84,9 +85,8 @@ class RunFolder:
         """Keep a state; the one before stays until this one is whole."""
         path = self.path / "state" / f"{step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-        temporary.replace(path)
+        with whole(path) as temporary:
+            safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
         self._write("state.json", json.dumps({"step": step, "seconds": seconds, "file": path.name}))
         for old in path.parent.glob("*.safetensors"):
             if old != path:
@@ -109,9 +109,7 @@ class RunFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _write(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.part"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self.path / name)
+        write_whole(self.path / name, text.encode())
 
 
 def _commit() -> str | None:
