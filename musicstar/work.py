@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def inspect(job: Job, limits: Limits) -> None:
         stems = _aligned(stems, mixture)
     if mixture is None:
         assert stems is not None
-        mixture = _sum(stems)
+        stems, mixture = _mixed(stems)
     try:
         domain, confidence = studio.guess_domain(mixture)
     except base.NotOffered:
@@ -91,7 +91,7 @@ def translate(job: Job, order: Order) -> None:
     if source is None:
         raise JobError("Choose a clip first.")
     ledger = _Ledger(job, order)
-    refused = why_not_offered(order.backbone)
+    refused = why_not_offered(order.backbone, target=order.source.other)
     stems = tuple(audio.read(job.media_path(part.media)) for part in source.input.parts)
     runnable = []
     for method in order.methods:
@@ -237,12 +237,11 @@ def _aligned(stems: tuple[Clip, Clip], mixture: Clip | None) -> tuple[Clip, Clip
     return fitted[0], fitted[1]
 
 
-def _sum(stems: Iterable[Clip]) -> Clip:
-    """The mixture of stems, lowered where it would exceed full scale."""
-    clips = list(stems)
-    wav = np.stack([clip.wav for clip in clips]).sum(axis=0, dtype=np.float32)
-    wav *= np.float32(1.0 / max(1.0, float(np.abs(wav).max())))
-    return Clip(wav, clips[0].sample_rate)
+def _mixed(stems: tuple[Clip, Clip]) -> tuple[tuple[Clip, Clip], Clip]:
+    """Stems and their sum, all lowered alike where it would exceed full scale."""
+    peak = max(1.0, float(np.abs(stems[0].wav + stems[1].wav).max()))
+    melody, accompaniment = (replace(stem, wav=stem.wav / np.float32(peak)) for stem in stems)
+    return (melody, accompaniment), replace(melody, wav=melody.wav + accompaniment.wav)
 
 
 def _track(

@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 
 from musicstar import jobs, pictures, work
-from musicstar.audio import SAMPLE_RATE
+from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.domains import Domain
 from musicstar.jobs import Job, JobError, NotReady, Order
 from musicstar.methods import base
@@ -174,3 +174,14 @@ def test_a_cancelled_order_stops(job: Job) -> None:
     other = Order(Domain.SP, ("mixture",))
     work.translate(job, other)
     assert len(job.outputs(Domain.CV)) == 1, "a flag is for its own order"
+
+
+def test_loud_stems_are_lowered_with_their_sum() -> None:
+    """Stems whose sum exceeds full scale keep their ratio, and still add up to the mixture."""
+    stems = Clip(4 * tone(440)), Clip(2 * tone(660))
+    (melody, accompaniment), mixture = work._mixed(stems)
+    assert np.abs(mixture.wav).max() <= 1.0
+    np.testing.assert_allclose(melody.wav + accompaniment.wav, mixture.wav, atol=1e-6)
+    np.testing.assert_allclose(melody.wav[1] / accompaniment.wav[1], stems[0].wav[1] / stems[1].wav[1], rtol=1e-4)
+    quiet = Clip(tone(440)), Clip(tone(660))
+    assert np.array_equal(work._mixed(quiet)[0][0].wav, quiet[0].wav)
