@@ -73,10 +73,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Studio:
     stub = Studio()
     monkeypatch.setattr(studio, "translate_all", stub.translate_all)
     monkeypatch.setattr(studio, "guess_domain", lambda clip: (Domain.SP, 0.9))
-    monkeypatch.setattr(
-        work, "why_not_offered", lambda backbone: {"stem": "Not trained."} if backbone is Backbone.WAVENET else {}
-    )
+    monkeypatch.setattr(work, "why_not_offered", why_not_offered)
     return stub
+
+
+def why_not_offered(backbone: Backbone, *, target: Domain | None = None) -> dict[str, str]:
+    """On WaveNet one method is not trained, in either direction."""
+    return {"stem": "Not trained."} if backbone is Backbone.WAVENET else {}
 
 
 class ThreadPool:
