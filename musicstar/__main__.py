@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from musicstar import audio
@@ -32,6 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _sentence(error: BaseException) -> str:
     """The first line of an error; libraries add traces of their own below it."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _number(least: float, *, above: bool = False) -> Callable[[str], float]:
+    """A reader of finite numbers from `least` on, or above it."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < least or (above and value == least):
+            raise argparse.ArgumentTypeError(f"{text} is not a number {'above' if above else 'from'} {least:g}")
+        return value
+
+    return read
 
 
 def _translate(arguments: argparse.Namespace) -> int:
@@ -211,9 +224,12 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate.add_argument("--stems", nargs=2, metavar=("MELODY", "ACCOMPANIMENT"), help="the two stems of the input")
     translate.add_argument("--write-stems", action="store_true", help="also write each translated stem")
     translate.add_argument("--seed", type=int, default=0)
-    translate.add_argument("--temperature", type=float, default=1.0, help="of wavenet sampling; 0 is greedy")
+    translate.add_argument("--temperature", type=_number(0), default=1.0, help="of wavenet sampling; 0 is greedy")
     translate.add_argument(
-        "--chunk-seconds", type=float, default=0.0, help="wavenet: play stretches of this length side by side; faster"
+        "--chunk-seconds",
+        type=_number(0),
+        default=0.0,
+        help="wavenet: play stretches of this length side by side; faster",
     )
     translate.add_argument("--json", action="store_true", help="a JSON line per output")
     translate.set_defaults(command=_translate)
@@ -223,7 +239,7 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     evaluate.add_argument(
         "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
     )
-    evaluate.add_argument("--seconds", type=float, default=10.0, help="of each held-out piece")
+    evaluate.add_argument("--seconds", type=_number(1), default=10.0, help="of each held-out piece")
     evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
     evaluate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
     evaluate.add_argument(
@@ -251,7 +267,7 @@ def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
     train.add_argument("--all", action="store_true", help="every shipped part, in the order they need each other")
     train.add_argument("--data", required=True, help="folder in the StarNet layout, real or rendered")
     train.add_argument("--out", required=True, help="folder of the runs, one below it for each name")
-    train.add_argument("--budget-minutes", type=float, help="stop in time; over all names together")
+    train.add_argument("--budget-minutes", type=_number(0, above=True), help="stop in time; over all names together")
     train.add_argument("--fit", action="store_true", help="end the learning rate's schedule with the budget")
     train.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     train.set_defaults(command=_train)

@@ -102,6 +102,17 @@ def test_what_cannot_be_done_is_one_sentence(
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(
+    "option", [["--temperature", "nan"], ["--temperature", "-1"], ["--chunk-seconds", "-3"], ["--seed", "one"]]
+)
+def test_numbers_that_make_no_sense(option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["translate", str(MIXTURE), "--to", "cv", "--out", str(tmp_path), *option])
+    assert stopped.value.code == 2
+    assert option[0] in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
 def test_real_excerpts_keep_their_content(excerpts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Mixture-supervised, both directions, ten pieces: above 0.45, where the untranslated input has 0.509."""
     pytest.importorskip("essentia", reason="the extra `eval` is not installed")
