@@ -113,12 +113,18 @@ def _translate_one(
 
 def _audio_files(inputs: Iterable[str], *, out: Path) -> Iterable[Path]:
     """The files named, and those in the folders named but for what an earlier run left in `out`."""
-    for entry in map(Path, inputs):
-        if entry.is_dir():
-            found = sorted(path for path in entry.rglob("*") if path.suffix.lower() in audio.SUFFIXES)
-            yield from (path for path in found if not path.resolve().is_relative_to(out.resolve()))
-        else:
-            yield entry
+    for entry in inputs:
+        if not entry:
+            raise ValueError("an input has an empty name; expected a file or a folder")
+        path = Path(entry)
+        if not path.is_dir():
+            yield path
+            continue
+        found = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in audio.SUFFIXES and file.is_file()]
+        wanted = [file for file in found if not file.resolve().is_relative_to(out.resolve())]
+        if found and not wanted:
+            raise ValueError(f"{path}: all of its audio lies in --out, where outputs go; name another folder for those")
+        yield from wanted
 
 
 def _require_distinct(inputs: Sequence[Path]) -> None:
@@ -252,7 +258,7 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
 def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
     render = commands.add_parser("render", help="render a StarNet-like set through FluidSynth")
     render.add_argument("--pieces", type=int, default=104)
-    render.add_argument("--seconds", type=float, default=60.0)
+    render.add_argument("--seconds", type=_number(0, above=True), default=60.0)
     render.add_argument("--takes", type=int, default=2, help="further renderings of each piece, as training inputs")
     render.add_argument("--seed", type=int, default=1)
     render.add_argument("--sample-rate", type=int, default=audio.SAMPLE_RATE)

@@ -218,8 +218,8 @@ class Desk:
             raise JobError("Your last translation is still running: wait for it, or cancel it.")
         if len(self._waiting) >= MOST_WAITING:
             raise JobError("Too many translations are waiting just now: please try again in a few minutes.")
-        self._orders[visitor] = (job, order)
         job.touch()
+        self._orders[visitor] = (job, order)
         ticket = object()
         self._waiting.append(ticket)
         try:

@@ -314,8 +314,12 @@ def sweep(data: Path, *, keep_s: float, keep_bytes: int, now_s: float | None = N
     jobs = []
     for folder in data.iterdir():
         if re.fullmatch(f"[0-9a-f]{{{_JOB_CHARACTERS}}}", folder.name) and folder.is_dir():
-            size = sum(path.stat().st_size for path in folder.iterdir())
-            jobs.append((folder.stat().st_mtime, size, folder))
+            try:
+                size = sum(path.stat().st_size for path in folder.iterdir())
+                jobs.append((folder.stat().st_mtime, size, folder))
+            except FileNotFoundError:
+                # A file was renamed or a job deleted while it was looked at; the next sweep will see it.
+                continue
     total = sum(size for _, size, _ in jobs)
     deleted = []
     for used_s, size, folder in sorted(jobs, key=lambda job: job[0]):

@@ -236,7 +236,7 @@ def render_set(
     ScoreError
         A MIDI file cannot be used, or the pieces are too short to compose.
     """
-    if pieces < 1 or takes < 0 or not seconds > 0:
+    if pieces < 1 or takes < 0 or not 0 < seconds < math.inf:
         raise SynthesisError(
             f"cannot render {pieces} pieces of {seconds:g} s in {takes} further takes; expected at least "
             "one piece, a positive length and no fewer than 0 takes"

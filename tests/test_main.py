@@ -61,6 +61,19 @@ def test_single_needs_stems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "separation-based" in capsys.readouterr().err
 
 
+def test_folders_hold_files_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder named as a clip is none; outputs are not inputs; a name left empty is not the current folder."""
+    (tmp_path / "in" / "x.wav").mkdir(parents=True)
+    audio.write(tmp_path / "in" / "a.wav", Clip(audio.read(MIXTURE).wav[:16_000]))
+    assert main(["translate", str(tmp_path / "in"), "--to", "cv", "--out", str(tmp_path / "out"), "--json"]) == 0
+    records, _ = lines(capsys)
+    assert len(records) == 1
+    assert main(["translate", str(tmp_path / "in"), "--to", "cv", "--out", str(tmp_path / "in")]) == 1
+    assert "lies in --out" in capsys.readouterr().err
+    assert main(["translate", "", "--to", "cv", "--out", str(tmp_path / "out")]) == 1
+    assert "empty name" in capsys.readouterr().err
+
+
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
