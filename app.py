@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from musicstar import jobs
 from musicstar.desk import Desk
 from musicstar.domains import Domain
-from musicstar.jobs import Job, JobError, Limits, NotReady
+from musicstar.jobs import Job, JobError, JobGone, Limits, NotReady
 
 PACKAGE = Path(__file__).parent / "musicstar"
 STATIC = PACKAGE / "ui" / "static"
@@ -239,7 +239,7 @@ def _add_routes(app: FastAPI, desk: Desk, examples: tuple[jobs.Example, ...]) ->
             job = Job.find(desk.data, to) if to else Job.create(desk.data)
             return await _take_file(desk, job, request, name, part)
         except JobError as error:
-            return JSONResponse({"error": str(error)}, status_code=422)
+            return JSONResponse({"error": str(error)}, status_code=410 if isinstance(error, JobGone) else 422)
 
     @app.post("/examples/{number}/{domain}")
     async def example_clip(request: Request, number: str, domain: Domain) -> Response:
@@ -266,32 +266,41 @@ async def _take_file(desk: Desk, job: Job, request: Request, name: str, part: st
     if part not in jobs.PARTS:
         raise JobError(f"A clip has the parts {', '.join(jobs.PARTS)}, not {part!r}.")
     shown = jobs.plain_name(name)
-    clip: MutableMapping[str, Any] = job.read_json("clip.json") or {"name": shown, "files": {}}
-    if clip.get("example"):
-        raise JobError("An example has its own stems.")
     path = job.new_file(".upload")
+    kept = False
+    try:
+        await _receive(request, path, shown, desk.limits)
+        # Uploads into one clip take turns, so that each is judged, kept or taken back by itself.
+        async with desk.turn(job):
+            clip: MutableMapping[str, Any] = job.read_json("clip.json") or {"name": shown, "files": {}}
+            if clip.get("example"):
+                raise JobError("An example has its own stems.")
+            job.write_json("clip.json", {**clip, "files": {**clip["files"], part: [path.name, shown]}})
+            try:
+                source = await desk.inspect(job)
+                kept = True
+                return _accepted(job, source)
+            except NotReady as error:
+                kept = True
+                parts = sorted({*clip["files"], part})
+                return JSONResponse({"job": job.id, "ready": False, "stems": False, "parts": parts, "note": str(error)})
+            except JobError:
+                job.write_json("clip.json", clip)
+                raise
+    finally:
+        if not kept:
+            path.unlink(missing_ok=True)
+
+
+async def _receive(request: Request, path: Path, shown: str, limits: Limits) -> None:
+    """Store an upload's body."""
     received = 0
     with path.open("wb") as file:
         async for chunk in request.stream():
             received += len(chunk)
-            if received > desk.limits.max_bytes:
-                path.unlink()
-                limit_mb = desk.limits.max_bytes / 1e6
-                raise JobError(f"{shown}: larger than {limit_mb:g} MB, the most that is taken here.")
+            if received > limits.max_bytes:
+                raise JobError(f"{shown}: larger than {limits.max_bytes / 1e6:g} MB, the most that is taken here.")
             await asyncio.to_thread(file.write, chunk)
-    before = json.dumps(clip)
-    clip["files"] = {**clip["files"], part: [path.name, shown]}
-    job.write_json("clip.json", clip)
-    try:
-        return _accepted(job, await desk.inspect(job))
-    except NotReady as error:
-        return JSONResponse(
-            {"job": job.id, "ready": False, "stems": False, "parts": sorted(clip["files"]), "note": str(error)}
-        )
-    except JobError:
-        job.write_json("clip.json", json.loads(before))
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _accepted(job: Job, source: jobs.Source) -> Response:
@@ -310,14 +319,12 @@ def _accepted(job: Job, source: jobs.Source) -> Response:
 
 def main() -> None:
     """Serve the application until it is interrupted."""
-    settings = Settings.from_environment()
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-    )
+    try:
+        settings = Settings.from_environment()
+        app = create_app(settings)
+        uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)
+    except (ValueError, OSError, OverflowError) as error:
+        sys.exit(f"Music-STAR studio cannot start: {error}")
 
 
 if __name__ == "__main__":

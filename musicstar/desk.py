@@ -6,6 +6,7 @@ queue is. The processes are spawned, give way to the web server, and end with it
 """
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from musicstar import jobs
 from musicstar.jobs import Job, JobError, Limits, Order, Source, Step
@@ -134,6 +136,7 @@ class Desk:
         self._waiting: deque[object] = deque()
         self._serving: set[object] = set()
         self._orders: dict[str, tuple[Job, Order]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._not_offered: asyncio.Task[dict[str, dict[str, str]]] | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -141,6 +144,13 @@ class Desk:
         """Start the workers in the background, and the sweeping of old jobs."""
         self._not_offered = asyncio.create_task(self._warm())
         self._sweeping = asyncio.create_task(self._sweep_now_and_then())
+
+    @contextlib.asynccontextmanager
+    async def turn(self, job: Job) -> AsyncIterator[None]:
+        """While entered, nobody else who asks for a turn at this job has one."""
+        lock = self._turns.setdefault(job.id, asyncio.Lock())
+        async with lock:
+            yield
 
     async def close(self) -> None:
         """Stop all work and end the workers."""

@@ -29,6 +29,10 @@ class JobError(ValueError):
     """Something a visitor can put right; the message is the sentence they read."""
 
 
+class JobGone(JobError):
+    """There is no such job any more."""
+
+
 class NotReady(JobError):
     """One of two stems is there: the other, or a mixture, is still needed."""
 
@@ -170,7 +174,7 @@ class Job:
         known = isinstance(name, str) and re.fullmatch(f"[0-9a-f]{{{_JOB_CHARACTERS}}}", name)
         if known and (data / str(name)).is_dir():
             return cls(data / str(name))
-        raise JobError("This clip is no longer kept here. Please choose it again.")
+        raise JobGone("This clip is no longer kept here. Please choose it again.")
 
     def touch(self) -> None:
         """Put off the day it is swept away."""

@@ -46,13 +46,21 @@ window.MusicStar.clip = (root, props, watch, changed) => {
       request.onload = () =>
         request.status === 200
           ? resolve(request.response)
-          : reject(new Error(request.response?.error || `The server answered ${request.status}. Please try again.`));
+          : reject(
+              Object.assign(
+                new Error(request.response?.error || `The server answered ${request.status}. Please try again.`),
+                { gone: request.status === 410 },
+              ),
+            );
       request.onerror = () => reject(new Error("The studio could not be reached. Is it still running?"));
       request.send(body);
     });
 
   const take = async (url, body) => {
-    if (busy) return;
+    if (busy) {
+      complain("Another clip is still being read: choose this one again when it is done.");
+      return;
+    }
     if (running) {
       complain("A translation is running: let it end, or cancel it, before you take another clip.");
       return;
@@ -66,6 +74,12 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     } catch (error) {
       unsettled = -Infinity;
       complain(error.message);
+      // What the server no longer has cannot be added to: the next file begins a new clip.
+      if (error.gone) {
+        growing = "";
+        takeUp("");
+        for (const slot of Object.values(slots)) slot.clear();
+      }
     } finally {
       setBusy(false);
     }
