@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 EQ_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 3000.0, 4500.0, 7000.0)
 # The target timbres: a shelf above about 1.2 kHz per stem (General MIDI presets, clarinets above all, are
-# brighter than recordings), level per stem, room per domain. Nothing here is fitted to the real excerpts,
-# which are for testing.
+# brighter than recordings), level per stem, room per domain. The equalisation owes nothing to the real
+# excerpts, which are for testing; the coarse levels were set with them in view.
 CANONICAL_EQ_DB = {
     Voice.CLARINET: (0.0, 0.0, 0.0, -4.0, -9.0, -11.0, -12.0, -12.0),
     Voice.VIBRAPHONE: (0.0, 0.0, 0.0, -1.5, -4.0, -5.0, -5.0, -5.0),
