@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from musicstar import jobs
@@ -237,9 +238,16 @@ def _add_routes(app: FastAPI, desk: Desk, examples: tuple[jobs.Example, ...]) ->
         try:
             _same_origin(request)
             job = Job.find(desk.data, to) if to else Job.create(desk.data)
-            return await _take_file(desk, job, request, name, part)
+            try:
+                return await _take_file(desk, job, request, name, part)
+            except (JobError, ClientDisconnect):
+                if not to:
+                    job.delete()
+                raise
         except JobError as error:
             return JSONResponse({"error": str(error)}, status_code=410 if isinstance(error, JobGone) else 422)
+        except ClientDisconnect:
+            return Response(status_code=400)
 
     @app.post("/examples/{number}/{domain}")
     async def example_clip(request: Request, number: str, domain: Domain) -> Response:

@@ -47,12 +47,31 @@ def _number(least: float, *, above: bool = False) -> Callable[[str], float]:
     return read
 
 
+def _count(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to `most`."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} to {most}")
+        return value
+
+    return read
+
+
+def _folder(text: str) -> str:
+    """The name of a folder that is there or can be made."""
+    if not text or (Path(text).exists() and not Path(text).is_dir()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return text
+
+
 def _translate(arguments: argparse.Namespace) -> int:
     stems = None
     if arguments.stems is not None:
         melody, accompaniment = arguments.stems
         stems = audio.read(melody), audio.read(accompaniment)
-    inputs = list(_audio_files(arguments.inputs, out=Path(arguments.out)))
+    inputs = list(dict.fromkeys(_audio_files(arguments.inputs, out=Path(arguments.out))))
     if stems is None and not inputs:
         raise ValueError(f"no audio files among the inputs; expected {', '.join(audio.SUFFIXES)}")
     if stems is not None and len(inputs) > 1:
@@ -226,10 +245,10 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate.add_argument("--to", required=True, choices=[domain.value for domain in Domain], help="target domain")
     translate.add_argument("--method", default="mixture", choices=[*METHODS, "all"])
     translate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
-    translate.add_argument("--out", required=True, help="folder that receives NAME.METHOD.wav")
+    translate.add_argument("--out", type=_folder, required=True, help="folder that receives NAME.METHOD.wav")
     translate.add_argument("--stems", nargs=2, metavar=("MELODY", "ACCOMPANIMENT"), help="the two stems of the input")
     translate.add_argument("--write-stems", action="store_true", help="also write each translated stem")
-    translate.add_argument("--seed", type=int, default=0)
+    translate.add_argument("--seed", type=_count(0), default=0)
     translate.add_argument("--temperature", type=_number(0), default=1.0, help="of wavenet sampling; 0 is greedy")
     translate.add_argument(
         "--chunk-seconds",
@@ -257,22 +276,24 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
     render = commands.add_parser("render", help="render a StarNet-like set through FluidSynth")
-    render.add_argument("--pieces", type=int, default=104)
+    render.add_argument("--pieces", type=_count(1, 999), default=104)
     render.add_argument("--seconds", type=_number(0, above=True), default=60.0)
-    render.add_argument("--takes", type=int, default=2, help="further renderings of each piece, as training inputs")
-    render.add_argument("--seed", type=int, default=1)
-    render.add_argument("--sample-rate", type=int, default=audio.SAMPLE_RATE)
+    render.add_argument(
+        "--takes", type=_count(0, 999), default=2, help="further renderings of each piece, as training inputs"
+    )
+    render.add_argument("--seed", type=_count(0), default=1)
+    render.add_argument("--sample-rate", type=_count(8_000, 48_000), default=audio.SAMPLE_RATE)
     render.add_argument("--midi", nargs="*", default=[], help="MIDI files to render instead of procedural pieces")
     render.add_argument("--font", nargs="*", default=[], help="soundfonts; those the system has by default")
-    render.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    render.add_argument("--out", required=True)
+    render.add_argument("--jobs", type=_count(1), default=os.cpu_count() or 1)
+    render.add_argument("--out", type=_folder, required=True)
     render.set_defaults(command=_render)
 
     train = commands.add_parser("train", help="train networks")
     train.add_argument("names", nargs="*", metavar="NAME", help="shipped configurations, or TOML files")
     train.add_argument("--all", action="store_true", help="every shipped part, in the order they need each other")
     train.add_argument("--data", required=True, help="folder in the StarNet layout, real or rendered")
-    train.add_argument("--out", required=True, help="folder of the runs, one below it for each name")
+    train.add_argument("--out", type=_folder, required=True, help="folder of the runs, one below it for each name")
     train.add_argument("--budget-minutes", type=_number(0, above=True), help="stop in time; over all names together")
     train.add_argument("--fit", action="store_true", help="end the learning rate's schedule with the budget")
     train.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")

@@ -1,14 +1,17 @@
 """Clips: reading, writing, resampling, mu-law companding and loudness."""
 
+import io
 import math
+import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from musicstar.files import whole
+from musicstar.files import write_whole
 
 SAMPLE_RATE = 16_000
 # The level of all that a network hears, -26 dBFS.
@@ -18,6 +21,9 @@ MAX_CHANNELS = 16
 MAX_PEAK = 1e6
 BLOCK_SAMPLES = 65_536
 UNKNOWN_FRAMES = 2**62
+# Programs that write a WAV into a pipe put one of the largest numbers, or 0, where its length belongs.
+UNKNOWN_BYTES = 0x7FFF0000
+MAX_OGG_PAGE_BYTES = 65_307
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MU = 255
 MID_CODE = 128
@@ -124,8 +130,8 @@ def read(
     Raises
     ------
     AudioError
-        The file is missing, too large, too long, not audio, corrupt or empty, or its sample rate, its number
-        of channels or its values are out of range.
+        The file is missing, too large, too long, not audio, corrupt, cut off or empty, or its sample rate, its
+        number of channels or its values are out of range.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,6 +149,10 @@ def read(
     if (peak := float(np.abs(frames).max())) > MAX_PEAK:
         raise AudioError(f"{path.name}: the file holds values up to {peak:.1g}, expected -1 to 1")
     clip = Clip(frames.mean(axis=1, dtype=np.float32), file_rate)
+    if clip.rms_dbfs() < SILENCE_DBFS < Clip(frames.reshape(-1), file_rate).rms_dbfs():
+        raise AudioError(
+            f"{path.name}: its {frames.shape[1]} channels cancel each other out; expected some sound in mono"
+        )
     return clip if sample_rate is None else clip.resampled(sample_rate)
 
 
@@ -166,14 +176,52 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
             duration_s = file.frames / file.samplerate
             if max_duration_s is not None and duration_s > max_duration_s:
                 raise AudioError(f"{path.name}: {duration_s:.1f} s long, the limit is {max_duration_s:g} s")
-            return file.read(dtype="float32", always_2d=True), file.samplerate
+            frames = file.read(dtype="float32", always_2d=True)
+            if _is_cut_off(path, file.format, announced=file.frames, found=len(frames)):
+                raise AudioError(
+                    f"{path.name}: cut off after {len(frames) / file.samplerate:.1f} s; expected a file that is whole"
+                )
+            return frames, file.samplerate
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip().rstrip(".")
+        reason = error.error_string.strip().rstrip(".") or "damaged, or cut off"
         raise AudioError(f"{path.name}: not readable as audio ({reason}); expected WAV, FLAC, OGG or MP3") from error
     except MemoryError as error:
         raise AudioError(f"{path.name}: {duration_s:.0f} s long, too much for this machine's memory") from error
     except OSError as error:
         raise AudioError(f"{path.name}: not readable ({error.strerror})") from error
+
+
+def _is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
+    """Whether a file holds less than it says at its beginning; libsndfile reads such files as if they were whole."""
+    with path.open("rb") as stream:
+        if kind.startswith("WAV"):
+            return _wav_bytes(stream) > path.stat().st_size
+        if kind == "OGG":
+            return _ends_within_page(stream)
+        # Without this header, which counts the frames, the length of an MP3 is guessed from its bytes.
+        counted = kind == "MP3" and any(tag in stream.read(65_536) for tag in (b"Xing", b"Info"))
+        return counted and found < 0.99 * announced
+
+
+def _wav_bytes(stream: BinaryIO) -> int:
+    """How long a WAV file is by its chunks' headers; 0 where they do not say."""
+    form = stream.read(12)[:4]
+    order = {b"RIFF": "<", b"RIFX": ">"}.get(form)
+    while order is not None and len(header := stream.read(8)) == 8:
+        name, size = struct.unpack(f"{order}4sI", header)
+        if name == b"data":
+            return stream.tell() + size if size < UNKNOWN_BYTES else 0
+        stream.seek(size + size % 2, io.SEEK_CUR)
+    return 0
+
+
+def _ends_within_page(stream: BinaryIO) -> bool:
+    """Whether the last page of an OGG file is not all there."""
+    stream.seek(-min(MAX_OGG_PAGE_BYTES, stream.seek(0, io.SEEK_END)), io.SEEK_END)
+    _, found, page = stream.read().rpartition(b"OggS")
+    # Behind these four bytes a page has 23 of header, the last of which counts its segments, and their lengths.
+    segments = page[22] if len(page) > 22 else 0
+    return bool(found) and len(page) < 23 + segments + sum(page[23 : 23 + segments])
 
 
 def require_sound(clip: Clip, name: str, *, min_duration_s: float = 0.1) -> Clip:
@@ -198,6 +246,8 @@ def write(path: str | Path, clip: Clip, *, subtype: str = "PCM_16") -> Path:
     AudioError
         The clip holds values that are not finite, the suffix names no format that can be written here, or
         that format does not take the clip's sample rate or the subtype.
+    OSError
+        The folder cannot be written to, or the disk is full.
     """
     import soundfile
 
@@ -210,14 +260,17 @@ def write(path: str | Path, clip: Clip, *, subtype: str = "PCM_16") -> Path:
         raise AudioError(f"{path.name}: not written, the clip holds values that are not finite")
     path.parent.mkdir(parents=True, exist_ok=True)
     chosen = None if suffix in (".ogg", ".mp3") else subtype
+    # libsndfile does not say why a file could not be written; Python does.
+    content = io.BytesIO()
     try:
-        with whole(path) as temporary, soundfile.SoundFile(temporary, "w", clip.sample_rate, 1, chosen) as file:
+        with soundfile.SoundFile(content, "w", clip.sample_rate, 1, chosen, format=suffix[1:].upper()) as file:
             # libsndfile's Vorbis encoder overflows its stack on long blocks.
             for start in range(0, len(clip.wav), BLOCK_SAMPLES):
                 file.write(np.clip(clip.wav[start : start + BLOCK_SAMPLES], -1.0, 1.0))
     except (soundfile.LibsndfileError, ValueError) as error:
         reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
         raise AudioError(f"{path.name}: not written at {clip.sample_rate} Hz ({reason})") from error
+    write_whole(path, content.getvalue())
     return path
 
 

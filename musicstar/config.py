@@ -38,7 +38,7 @@ def load_table(path: str | Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no configuration {path.stem!r}; shipped are {', '.join(names())}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML ({error})") from error
     bases = table.pop("extends", [])
     merged: dict[str, Any] = {}

@@ -117,7 +117,14 @@ def _run(work: str, *arguments: Any) -> Any:
         "inspect": workshop.inspect,
         "translate": workshop.translate,
     }
-    return functions[work](*arguments)
+    try:
+        return functions[work](*arguments)
+    except (OSError, ValueError):
+        for job in arguments:
+            if isinstance(job, Job):
+                # Whatever failed, it failed for want of a job that has been deleted meanwhile, if it has.
+                Job.find(job.folder.parent, job.id)
+        raise
 
 
 class Desk:

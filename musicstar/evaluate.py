@@ -48,13 +48,13 @@ class Score:
 
 
 def excerpt_pairs(folder: Path) -> Iterator[Pair]:
-    """Both directions of each piece of which a folder has the two mixtures, NNN.0.wav and NNN.3.wav."""
-    found = sorted(folder.glob("*.0.wav"))
+    """Both directions of each piece of which a folder has the two mixtures, NNN.0.wav and NNN.3.wav, or FLAC."""
+    found = sorted(path for path in folder.glob("*.0.*") if path.suffix in audio.SUFFIXES)
     if not found:
         raise ValueError(f"{folder}: no NNN.0.wav; expected mixtures in the StarNet layout")
     for path in found:
-        number = path.name.removesuffix(".0.wav")
-        clips = {domain: audio.read(folder / f"{number}.{domain.mixture.value}.wav") for domain in Domain}
+        number, _, suffix = path.name.split(".")
+        clips = {domain: audio.read(folder / f"{number}.{domain.mixture.value}.{suffix}") for domain in Domain}
         for target in Domain:
             yield Pair(number, Source(target.other, clips[target.other]), clips[target])
 

@@ -176,6 +176,10 @@ class Job:
             return cls(data / str(name))
         raise JobGone("This clip is no longer kept here. Please choose it again.")
 
+    def delete(self) -> None:
+        """Take the job away with all that is in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def touch(self) -> None:
         """Put off the day it is swept away."""
         os.utime(self.folder)

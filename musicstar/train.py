@@ -343,8 +343,9 @@ class Run:
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
+        enabled = self.settings.autocast and computes_in_bfloat16(self.device)
         # The cache would keep the 16-bit copies of weights that the classifier's own steps change within a forward.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.autocast, cache_enabled=False):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             yield
 
     def _agree(self, stop: bool) -> bool:
@@ -363,6 +364,13 @@ def local_device() -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for it; a CPU without them is many times slower at it than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
 
 
 def _described(data: Reduced) -> str:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from musicstar import checkpoint
 from musicstar.recipes import TrainConfig, runs
-from musicstar.runfolder import RunFolder
+from musicstar.runfolder import RunError, RunFolder
 from musicstar.starnet import Reduced, load, reduce
 from musicstar.train import Run, local_device
 
@@ -45,9 +45,12 @@ def train(
     ------
     ConfigError, CheckpointError
         A configuration or weights it builds on are missing or wrong.
+    RunError
+        A run cannot be resumed, or the budget ended before the first step of any.
     """
     planned = {name: settings for given in names for name, settings in runs(given).items()}
     deadline = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    steps_taken = 0
     with _processes() as rank:
         reduced = _reduced(data, out / "reduced", rank)
         shares = [settings.budget_share for settings in planned.values()]
@@ -63,8 +66,11 @@ def train(
                 continue
             run = _begin(name, replace(settings, steps=steps), reduced, out, resume=resume)
             run.train(deadline=own_deadline, progress=progress)
+            steps_taken += run.step
             # The weights are written by one process, and the next run may build on them.
             _wait()
+    if not steps_taken:
+        raise RunError(f"nothing was trained: the budget of {budget_minutes:g} minutes ended before the first step")
 
 
 def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume: bool) -> Run:

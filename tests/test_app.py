@@ -131,6 +131,32 @@ def test_bad_uploads_get_a_sentence(serve: Callable[[Visit], Any], tmp_path: Pat
             "/clips", params={"name": "a.wav"}, content=b"x", headers={"sec-fetch-site": "cross-site"}
         )
         assert foreign.status_code == 422
+        assert not list((tmp_path / "data").iterdir())
+
+    serve(visit)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(serve: Callable[[Visit], Any], tmp_path: Path) -> None:
+    async def visit(client: httpx.AsyncClient) -> None:
+        made = client._transport.app  # type: ignore[attr-defined]
+        messages = iter([{"type": "http.request", "body": b"RIFF", "more_body": True}, {"type": "http.disconnect"}])
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/clips",
+            "query_string": b"name=a.wav",
+            "headers": [],
+            "http_version": "1.1",
+        }
+
+        async def receive() -> Any:
+            return next(messages, {"type": "http.disconnect"})
+
+        async def ignore(_: Any) -> None:
+            return None
+
+        await made(scope, receive, ignore)
+        assert not list((tmp_path / "data").iterdir())
 
     serve(visit)
 

@@ -1,6 +1,7 @@
 """Clips: what is read and what refused, resampling, mu-law, loudness, and writing whole or not at all."""
 
 import math
+import resource
 import time
 from itertools import product
 from pathlib import Path
@@ -105,6 +106,35 @@ def test_what_is_not_audio(tmp_path: Path) -> None:
         assert message.startswith(f"{name}: not readable as audio (")
         assert message.endswith("); expected WAV, FLAC, OGG or MP3")
         assert str(tmp_path) not in message
+
+
+@pytest.mark.parametrize(
+    ("suffix", "share"), [(suffix, share) for suffix in audio.SUFFIXES for share in (0.3, 0.95)] + [(".wav", 0.9999)]
+)
+def test_a_file_that_was_cut_off(tmp_path: Path, suffix: str, share: float) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
+    path = write(tmp_path / f"a{suffix}", Clip(noise))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(AudioError, match=r"cut off|lost sync"):
+        read(path)
+
+
+def test_a_wav_that_does_not_state_its_length_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone(440))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"data") + 4
+    for size in (0xFFFFFFFF, 0x7FFFF000):
+        content[start : start + 4] = size.to_bytes(4, "little")
+        path.write_bytes(content)
+        assert len(read(path).wav) == 16_000
+
+
+def test_channels_that_cancel_each_other_out(tmp_path: Path) -> None:
+    left = tone(440).wav
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left], axis=1), 16_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match="its 2 channels cancel each other out"):
+        read(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -290,16 +320,17 @@ def test_a_long_clip_is_written_as_ogg(tmp_path: Path) -> None:
     assert read(write(tmp_path / "a.ogg", clip)).duration_s == 300
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone(440))
     before = path.read_bytes()
-
-    def fail(*args: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(soundfile.SoundFile, "write", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write(path, tone(880))
+    # A limit on the size of files fails a write half-way, as a full disk does.
+    ours, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(path, tone(880))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (ours, most))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

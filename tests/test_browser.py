@@ -178,6 +178,20 @@ def test_a_recording_is_a_clip(visit: Callable[..., Any]) -> None:
     assert 0.9 < page.evaluate("document.querySelector('.ms-player').deck.duration") < 4
 
 
+def test_a_recording_that_ends_during_a_translation_is_kept(visit: Callable[..., Any], long_clip: Path) -> None:
+    page = visit(permissions=["microphone"])
+    choose(page, long_clip)
+    offered(page)
+    page.click("#ms-record")
+    page.wait_for_function("document.querySelector('#ms-record').textContent.startsWith('Stop (1')")
+    translate(page)
+    page.click("#ms-record")
+    page.wait_for_function("document.querySelector('.ms-status').textContent.includes('The recording is kept')")
+    page.click("#ms-cancel")
+    page.wait_for_function("document.querySelector('.ms-chosen b').textContent === 'Recording'")
+    assert page.inner_text(".ms-problem") == ""
+
+
 def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
     page = visit(reduced_motion="reduce")
     if not page.locator(".ms-piece").count():

@@ -160,6 +160,12 @@ def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monk
     assert views[-1].steps[0].state == "failed"
 
 
+def test_a_clip_deleted_meanwhile_is_said_to_be(job: Job) -> None:
+    job.delete()
+    with pytest.raises(JobError, match="no longer kept here"):
+        desk._run("translate", job, Order(Domain.SP, ("mixture",)))
+
+
 def test_a_crash_is_told_and_the_next_order_is_served(
     counter: Callable[[], Desk], job: Job, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

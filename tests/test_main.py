@@ -116,7 +116,16 @@ def test_what_cannot_be_done_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "option", [["--temperature", "nan"], ["--temperature", "-1"], ["--chunk-seconds", "-3"], ["--seed", "one"]]
+    "option",
+    [
+        ["--temperature", "nan"],
+        ["--temperature", "-1"],
+        ["--chunk-seconds", "-3"],
+        ["--seed", "one"],
+        ["--seed", str(10**30)],
+        ["--out", ""],
+        ["--out", __file__],
+    ],
 )
 def test_numbers_that_make_no_sense(option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

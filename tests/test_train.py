@@ -167,7 +167,8 @@ def test_a_new_run_clears_away_the_old(data: Path, tmp_path: Path) -> None:
 def test_a_used_up_budget_leaves_no_weights(data: Path, tmp_path: Path) -> None:
     told: list[str] = []
     path = shrink("spectral-mixture", tmp_path)
-    training.train([str(path)], data=data, out=tmp_path, budget_minutes=0.0, progress=told.append)
+    with pytest.raises(RunError, match="nothing was trained: the budget of 0 minutes"):
+        training.train([str(path)], data=data, out=tmp_path, budget_minutes=0.0, progress=told.append)
     assert told == ["spectral-mixture: left out, the budget is used up"]
     assert not (tmp_path / "spectral-mixture").exists()
 

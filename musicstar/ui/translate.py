@@ -1,6 +1,5 @@
 """The Translate page: choose a clip, tick methods, listen."""
 
-import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -157,42 +156,41 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
             with gr.Column(elem_id="ms-stage", min_width=0):
                 listen = player(elem_id="ms-player")
 
-        async def offer(chosen: str) -> Update:
-            return gr.update(refused=await desk.not_offered(Backbone(chosen)))
+        async def offer(chosen: Any) -> Update:
+            known = chosen in list(Backbone)
+            return gr.update(refused=await desk.not_offered(Backbone(chosen))) if known else gr.skip()
 
         async def show(value: Any) -> tuple[Any, ...]:
-            job = Job.find(desk.data, (value or {}).get("job"))
-            source = job.source()
-            if source is None:
-                return gr.skip(), gr.skip(), ""
+            try:
+                job, source = _clip(desk, value)
+            except JobError as error:
+                return gr.skip(), gr.skip(), str(error)
             return (
                 gr.update(value=source.domain.value, hint=_guess(source)),
                 describe(_scene(job, source, source.domain), now_s=time.time()),
                 "",
             )
 
-        async def redirect(value: Any, chosen: str) -> tuple[Any, ...]:
-            if not value or not value.get("job"):
+        async def redirect(value: Any, chosen: Any) -> tuple[Any, ...]:
+            if not value:
                 return gr.skip(), gr.skip(), ""
             try:
-                job = Job.find(desk.data, value["job"])
-                source = job.source()
-                piece = next((piece for piece in examples if source and piece.number == source.example), None)
-                if piece is not None and source is not None and source.domain != chosen:
-                    job = piece.order_clip(desk.data, Domain(chosen))
+                domain = _domain(chosen)
+                job, source = _clip(desk, value)
+                piece = next((piece for piece in examples if piece.number == source.example), None)
+                if piece is not None and source.domain != domain:
+                    job = piece.order_clip(desk.data, domain)
                     source = await desk.inspect(job)
             except JobError as error:
                 return gr.skip(), gr.skip(), str(error)
-            if source is None:
-                return gr.skip(), gr.skip(), ""
-            scene = _scene(job, source, Domain(chosen))
+            scene = _scene(job, source, domain)
             return {"job": job.id}, describe(scene, now_s=time.time()), ""
 
         async def run(
             value: Any,
-            chosen: str,
-            ticked: list[str],
-            under: str,
+            chosen: Any,
+            ticked: Any,
+            under: Any,
             numbers: Any,
             request: gr.Request,
         ) -> AsyncIterator[tuple[Any, ...]]:
@@ -210,8 +208,8 @@ def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
 
         async def run_separation(
             value: Any,
-            chosen: str,
-            under: str,
+            chosen: Any,
+            under: Any,
             numbers: Any,
             request: gr.Request,
         ) -> AsyncIterator[tuple[Any, ...]]:
@@ -251,28 +249,24 @@ def _guess(source: Source) -> str:
     return f"This is {sure} {source.domain.label}. Correct it here if not."
 
 
-def _order(
-    desk: Desk, value: Any, chosen: str, ticked: Sequence[str], under: str, numbers: Any
-) -> tuple[Job, Source, Order]:
+def _order(desk: Desk, value: Any, chosen: Any, ticked: Any, under: Any, numbers: Any) -> tuple[Job, Source, Order]:
     """What is to be done, read from the form; raises JobError with what is lacking."""
-    if not isinstance(value, dict) or not value.get("job"):
-        raise JobError("Choose a clip first: upload one, record one, or take an example.")
-    job = Job.find(desk.data, value["job"])
-    source = job.source()
-    if source is None:
-        raise JobError("Add the other stem, or a recording of both instruments together.")
-    if source.example and source.domain != chosen:
+    domain = _domain(chosen)
+    job, source = _clip(desk, value)
+    if source.example and source.domain != domain:
         raise JobError("The piece is still being prepared in that direction: please try again.")
-    methods = tuple(name for name in METHODS if name in ticked)
+    methods = tuple(name for name in METHODS if isinstance(ticked, list) and name in ticked)
     if not methods:
         raise JobError("Tick at least one method.")
+    if under not in list(Backbone):
+        raise JobError("Choose one of the two backbones.")
     seed, temperature = (_number(numbers, name) for name in ("seed", "temperature"))
     if seed is None or seed != int(seed) or not 0 <= seed < 2**31:
         raise JobError("The seed under Advanced is a whole number from 0 to 2147483647.")
     if temperature is None or not 0.0 <= temperature <= 1.2:
         raise JobError("The temperature under Advanced is a number from 0 to 1.2.")
     order = Order(
-        source=Domain(chosen),
+        source=domain,
         methods=methods,
         backbone=Backbone(under),
         seed=int(seed),
@@ -281,10 +275,28 @@ def _order(
     return job, source, order
 
 
+def _clip(desk: Desk, value: Any) -> tuple[Job, Source]:
+    """The job of the clip chosen, and what is known of it."""
+    if not isinstance(value, dict) or not value.get("job"):
+        raise JobError("Choose a clip first: upload one, record one, or take an example.")
+    job = Job.find(desk.data, value["job"])
+    source = job.source()
+    if source is None:
+        raise JobError("Add the other stem, or a recording of both instruments together.")
+    return job, source
+
+
+def _domain(chosen: Any) -> Domain:
+    """The domain that the direction starts from."""
+    if chosen not in list(Domain):
+        raise JobError("Choose one of the two directions.")
+    return Domain(chosen)
+
+
 def _number(numbers: Any, name: str) -> float | None:
     """A field of the form, or None where it holds no number."""
     value = numbers.get(name) if isinstance(numbers, dict) else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and abs(value) < 2**53 else None
 
 
 def _scene(job: Job, source: Source, domain: Domain, order: Order | None = None, view: View | None = None) -> Scene:

@@ -11,6 +11,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   let growing = ""; // A clip that still lacks a stem.
   let example = false;
   let recording = null;
+  let recorded = null; // A recording that could not be taken yet.
   let busy = false;
   let running = false;
   let domain = "sp";
@@ -30,6 +31,18 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     busy = on;
     root.classList.toggle("ms-busy", on);
     root.setAttribute("aria-busy", String(on));
+  };
+
+  /** A recording cannot be made again: it waits until the studio is free. */
+  const takeRecording = () => {
+    if (!recorded) return;
+    if (busy || running) {
+      say(`The recording is kept, and taken as soon as ${busy ? "the other clip is read" : "the translation ends"}.`);
+      return;
+    }
+    const blob = recorded;
+    recorded = null;
+    send(blob, "Recording.wav", "mixture");
   };
 
   /** A POST with progress; gives the answer, or a sentence of what went wrong as an Error. */
@@ -82,6 +95,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
       }
     } finally {
       setBusy(false);
+      takeRecording();
     }
   };
 
@@ -187,8 +201,10 @@ window.MusicStar.clip = (root, props, watch, changed) => {
               recordText.textContent = "Record";
               recordButton.classList.remove("ms-recording");
               meter.firstElementChild.style.transform = "scaleX(0)";
-              if (blob) send(blob, "Recording.wav", "mixture");
-              else complain("The recording could not be used: it holds no sound. Please record again.");
+              if (blob) {
+                recorded = blob;
+                takeRecording();
+              } else complain("The recording could not be used: it holds no sound. Please record again.");
             },
           });
           recordButton.classList.add("ms-recording");
@@ -279,6 +295,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     running = event.detail;
     unsettled = -Infinity;
     if (status.textContent === PATIENCE) say("");
+    takeRecording();
   });
   document.addEventListener("musicstar:chosen", () => {
     if (job) unsettled = performance.now();
