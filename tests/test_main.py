@@ -1,6 +1,7 @@
 """The command line, with the shipped weights."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,3 +147,12 @@ def test_real_excerpts_keep_their_content(excerpts: Path, capsys: pytest.Capture
     }
     assert means["untranslated"] == pytest.approx(0.509, abs=0.002)
     assert means["mixture"] > 0.45
+
+
+def test_threads_do_not_spin() -> None:
+    """Set before PyTorch is loaded, by whatever module comes first, and left to a person who has set it."""
+    ask = "import musicstar.audio, os; print(os.environ['OMP_WAIT_POLICY'])"
+    without = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for environment, policy in ((without, "PASSIVE"), ({**without, "OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        run = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env=environment)
+        assert run.stdout.strip() == policy
