@@ -1,4 +1,4 @@
-"""Command line: render, train, translate, evaluate, checkpoint."""
+"""Command line: render, train, translate, evaluate, stimuli, checkpoint."""
 
 import argparse
 import json
@@ -179,24 +179,40 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from musicstar import evaluate
+    from musicstar import evaluate, pairs
     from musicstar.starnet import reduce
 
     folder, backbone = Path(arguments.data), Backbone(arguments.backbone)
     if arguments.record and not arguments.held_out:
         raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
     if arguments.held_out:
-        pairs = evaluate.held_out_pairs(reduce(folder, Path(arguments.held_out)), seconds=arguments.seconds)
+        data = reduce(folder, Path(arguments.held_out))
+        pieces = pairs.set_pairs(data, data.split().test, seconds=arguments.seconds)
     else:
-        pairs = evaluate.excerpt_pairs(folder)
+        pieces = pairs.excerpt_pairs(folder)
     methods = list(METHODS) if arguments.method == "all" else [arguments.method]
     trained, left_out = evaluate.with_weights(methods, backbone=backbone)
     for name, reason in left_out.items():
         print(f"musicstar: {name} left out: {reason}", file=sys.stderr)
-    scores = list(evaluate.score(pairs, trained, backbone=backbone))
+    scores = list(evaluate.score(pieces, trained, backbone=backbone))
     print(evaluate.as_json(scores) if arguments.json else evaluate.table(scores))
     if arguments.record:
         evaluate.record(scores, backbone=backbone)
+    return 0
+
+
+def _stimuli(arguments: argparse.Namespace) -> int:
+    from musicstar import pairs, stimuli
+    from musicstar.starnet import reduce
+
+    data = reduce(Path(arguments.data), Path(arguments.reduced))
+    names = [*data.split().test, *arguments.also]
+    stimuli.make(
+        pairs.set_pairs(data, names, seconds=arguments.seconds),
+        Path(arguments.out),
+        backbone=Backbone(arguments.backbone),
+        progress=lambda path: print(path, flush=True),
+    )
     return 0
 
 
@@ -272,6 +288,15 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     evaluate.add_argument("--json", action="store_true", help="a JSON line per output")
     evaluate.set_defaults(command=_evaluate)
+
+    stimuli = commands.add_parser("stimuli", help="make what a listening test plays, of held-out pieces by all methods")
+    stimuli.add_argument("--data", required=True, help="a set whose test pieces are taken")
+    stimuli.add_argument("--reduced", required=True, metavar="CACHE", help="the folder it is reduced into")
+    stimuli.add_argument("--also", nargs="*", default=[], metavar="NNN", help="further pieces, to practise on")
+    stimuli.add_argument("--seconds", type=_number(1), default=10.0, help="of each piece")
+    stimuli.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
+    stimuli.add_argument("--out", type=_folder, required=True, help="folder that receives PIECE.DIRECTION.SYSTEM.flac")
+    stimuli.set_defaults(command=_stimuli)
 
 
 def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:

@@ -7,26 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from musicstar import audio, checkpoint, multipitch
-from musicstar.audio import SAMPLE_RATE, Clip
+from musicstar import checkpoint, multipitch
 from musicstar.domains import Domain
 from musicstar.methods import studio
-from musicstar.methods.base import NotOffered, Source
+from musicstar.methods.base import NotOffered
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import SIMILARITY, StoredParts, library
-from musicstar.starnet import Reduced
+from musicstar.pairs import Pair
 
 UNTRANSLATED = "untranslated"
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """One piece in both domains, each the other's gold standard."""
-
-    name: str
-    source: Source
-    gold: Clip
 
 
 @dataclass(frozen=True)
@@ -45,30 +35,6 @@ class Score:
     backbone: str
     similarity: float
     speed: float
-
-
-def excerpt_pairs(folder: Path) -> Iterator[Pair]:
-    """Both directions of each piece of which a folder has the two mixtures, NNN.0.wav and NNN.3.wav, or FLAC."""
-    found = sorted(path for path in folder.glob("*.0.*") if path.suffix in audio.SUFFIXES)
-    if not found:
-        raise ValueError(f"{folder}: no NNN.0.wav; expected mixtures in the StarNet layout")
-    for path in found:
-        number, _, suffix = path.name.split(".")
-        clips = {domain: audio.read(folder / f"{number}.{domain.mixture.value}.{suffix}") for domain in Domain}
-        for target in Domain:
-            yield Pair(number, Source(target.other, clips[target.other]), clips[target])
-
-
-def held_out_pairs(data: Reduced, *, seconds: float = 10.0) -> Iterator[Pair]:
-    """Both directions of the first seconds of each test piece, heard in a take that is not the target's, with stems."""
-    samples = int(seconds * SAMPLE_RATE)
-    takes = {piece.name: piece.takes for piece in data.pieces}
-    for name in data.split().test:
-        heard, gold = (data.piece(name, take=take)[:, :samples].numpy() for take in (min(1, takes[name] - 1), 0))
-        for target in Domain:
-            mixture, stems = target.other.mixture, target.other.stems
-            source = Source(target.other, Clip(heard[mixture]), (Clip(heard[stems[0]]), Clip(heard[stems[1]])))
-            yield Pair(name, source, Clip(gold[target.mixture]))
 
 
 def score(pairs: Iterator[Pair], methods: Sequence[str], *, backbone: Backbone) -> Iterator[Score]:

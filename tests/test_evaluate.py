@@ -1,17 +1,16 @@
 """Scores and their table."""
 
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from musicstar import audio, evaluate
+from musicstar import evaluate
 from musicstar.audio import Clip
 from musicstar.domains import Domain
 from musicstar.evaluate import Score
 from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
+from musicstar.pairs import Pair
 
 SCORES = [
     Score("001", "cv", "mixture", "spectral", 0.2, 10.0),
@@ -39,20 +38,9 @@ def test_json_lines() -> None:
     assert records[0]["similarity"] == 0.2
 
 
-def test_pairs_are_each_others_gold(tmp_path: Path, two_voices: tuple[Clip, Clip]) -> None:
-    for number, clip in zip((0, 3), two_voices, strict=True):
-        audio.write(tmp_path / f"007.{number}.wav", clip)
-    first, second = evaluate.excerpt_pairs(tmp_path)
-    assert (first.source.domain, second.source.domain) == (Domain.SP, Domain.CV)
-    assert second.source.mixture is not None
-    assert np.array_equal(first.gold.wav, second.source.mixture.wav)
-    with pytest.raises(ValueError, match=r"no NNN\.0\.wav"):
-        list(evaluate.excerpt_pairs(tmp_path / "elsewhere"))
-
-
 def test_a_copy_of_the_gold_scores_one(two_voices: tuple[Clip, Clip]) -> None:
     pytest.importorskip("essentia", reason="the extra `eval` is not installed")
     mixture = Clip(two_voices[0].wav + two_voices[1].wav)
-    pair = evaluate.Pair("001", Source(Domain.SP, mixture), mixture)
+    pair = Pair("001", Source(Domain.SP, mixture), mixture)
     (untranslated,) = evaluate.score(iter([pair]), [], backbone=Backbone.SPECTRAL)
     assert untranslated.similarity == 1.0

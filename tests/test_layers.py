@@ -23,6 +23,8 @@ LAYERS = {
     "musicstar.train": 2,  # its losses are the methods'
     "musicstar.training": 2,
     "musicstar.evaluate": 2,
+    "musicstar.pairs": 2,
+    "musicstar.stimuli": 2,
     "musicstar.desk": 3,
     "musicstar.jobs": 3,
     "musicstar.work": 3,
