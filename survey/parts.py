@@ -1,0 +1,140 @@
+"""What a study consists of, in frozen dataclasses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# What participants read: by language.
+Text = Mapping[str, str]
+QuestionKind = Literal["choice", "number", "text"]
+RuleKind = Literal["failed_headphones", "fast_trials", "unheard", "incomplete", "same_order"]
+
+GOLD = "gold"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer of a question with choices."""
+
+    key: str
+    text: Text
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about the participant; options belong to kind "choice" alone."""
+
+    key: str
+    text: Text
+    kind: QuestionKind
+    options: tuple[Option, ...] = ()
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What the outputs are ranked by; `best` and `worst` say what the ends of the ranking mean."""
+
+    key: str
+    title: Text
+    question: Text
+    best: Text
+    worst: Text
+
+
+@dataclass(frozen=True)
+class System:
+    """One of what is compared; participants never read of it."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of music that all systems were given."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A task of the systems, such as into clarinet and vibraphone."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """A recording: what a system made of a piece in a direction, or the gold standard, system "gold".
+
+    Attributes
+    ----------
+    sha256 : of the file, hexadecimal; "" where the lock file does not have it
+    """
+
+    piece: str
+    direction: str
+    system: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ExclusionRule:
+    """Who is left out of the second analysis, fixed before the first participant.
+
+    Attributes
+    ----------
+    kind :
+        "failed_headphones": failed the headphone check; "fast_trials": the median time per trial is below `threshold`
+        seconds; "unheard": ranked outputs of which there is no record of playing; "incomplete": not all trials
+        answered; "same_order": ranked by the letters, or in one order of them, in all trials
+    """
+
+    kind: RuleKind
+    threshold: float = 0.0
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A ranked listening test.
+
+    Attributes
+    ----------
+    trials_per_participant : a multiple of the number of directions
+    slots : how many participants the design is made for; it goes on in further blocks of as many
+    seed : of the design
+    lease_minutes : after which an abandoned place goes to another participant
+    practice : piece and direction of the practice trial; its piece may be one that nobody ranks
+    stimuli : of every piece in every direction, the gold standard and each system, those of the practice trial too
+    completion_code, completion_url : either may be empty
+    strings : words of the pages that this study puts differently, by their key
+    """
+
+    name: str
+    title: Text
+    languages: tuple[str, ...]
+    welcome: Text
+    consent: Text
+    background: tuple[Question, ...]
+    criteria: tuple[Criterion, ...]
+    systems: tuple[System, ...]
+    pieces: tuple[Piece, ...]
+    directions: tuple[Direction, ...]
+    trials_per_participant: int
+    slots: int
+    seed: int
+    lease_minutes: float
+    practice: tuple[str, str] | None
+    headphone_check: bool
+    exclusions: tuple[ExclusionRule, ...]
+    stimuli: tuple[Stimulus, ...]
+    thanks: Text
+    completion_code: str
+    completion_url: str
+    strings: Mapping[str, Text]
