@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,7 @@ from musicstar.desk import Desk
 from musicstar.domains import Domain
 from musicstar.jobs import Job, JobError, JobGone, Limits, NotReady
 
+LOG = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent / "musicstar"
 STATIC = PACKAGE / "ui" / "static"
 EXAMPLES = PACKAGE / "examples"
@@ -240,7 +242,7 @@ def _add_routes(app: FastAPI, desk: Desk, examples: tuple[jobs.Example, ...]) ->
             job = Job.find(desk.data, to) if to else Job.create(desk.data)
             try:
                 return await _take_file(desk, job, request, name, part)
-            except (JobError, ClientDisconnect):
+            except (JobError, ClientDisconnect, OSError):
                 if not to:
                     job.delete()
                 raise
@@ -248,6 +250,9 @@ def _add_routes(app: FastAPI, desk: Desk, examples: tuple[jobs.Example, ...]) ->
             return JSONResponse({"error": str(error)}, status_code=410 if isinstance(error, JobGone) else 422)
         except ClientDisconnect:
             return Response(status_code=400)
+        except OSError as error:
+            LOG.exception("a clip could not be stored")
+            return JSONResponse({"error": f"The clip could not be stored here ({error.strerror})."}, status_code=507)
 
     @app.post("/examples/{number}/{domain}")
     async def example_clip(request: Request, number: str, domain: Domain) -> Response:

@@ -2,6 +2,6 @@
 
 import os
 
-# Read once, when PyTorch is imported. Threads that spin while they wait for one another cost nothing on an idle
-# machine, but make a translation seven times slower where another program keeps one of two cores busy.
+# The one thing done at import, because it is read as PyTorch is imported, by whatever module comes first. Threads that
+# spin while they wait for one another bring a translation to a crawl where another program keeps a core busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -38,30 +38,31 @@ def _sentence(error: BaseException) -> str:
 def _number(least: float, *, above: bool = False) -> Callable[[str], float]:
     """A reader of finite numbers from `least` on, or above it."""
 
-    def read(text: str) -> float:
+    def number(text: str) -> float:
         value = float(text)
         if not math.isfinite(value) or value < least or (above and value == least):
             raise argparse.ArgumentTypeError(f"{text} is not a number {'above' if above else 'from'} {least:g}")
         return value
 
-    return read
+    return number
 
 
 def _count(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     """A reader of whole numbers from `least` to `most`."""
 
-    def read(text: str) -> int:
+    def count(text: str) -> int:
         value = int(text)
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} to {most}")
         return value
 
-    return read
+    return count
 
 
 def _folder(text: str) -> str:
-    """The name of a folder that is there or can be made."""
-    if not text or (Path(text).exists() and not Path(text).is_dir()):
+    """The name of a folder, which need not be there yet."""
+    # Unlike pathlib, these take a name that cannot be for one that is not there.
+    if not text or (os.path.exists(text) and not os.path.isdir(text)):  # noqa: PTH110, PTH112
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return text
 

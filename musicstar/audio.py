@@ -21,13 +21,16 @@ MAX_CHANNELS = 16
 MAX_PEAK = 1e6
 BLOCK_SAMPLES = 65_536
 UNKNOWN_FRAMES = 2**62
-# Programs that write a WAV into a pipe put one of the largest numbers, or 0, where its length belongs.
+# Programs that write a WAV into a pipe put one of the largest numbers where its length belongs.
 UNKNOWN_BYTES = 0x7FFF0000
+# Some writers count a little wrong.
+MISSING_BYTES = 1024
 MAX_OGG_PAGE_BYTES = 65_307
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MU = 255
 MID_CODE = 128
 SILENCE_DBFS = -80.0
+CANCELLED_DB = 40.0
 
 
 class AudioError(ValueError):
@@ -149,10 +152,9 @@ def read(
     if (peak := float(np.abs(frames).max())) > MAX_PEAK:
         raise AudioError(f"{path.name}: the file holds values up to {peak:.1g}, expected -1 to 1")
     clip = Clip(frames.mean(axis=1, dtype=np.float32), file_rate)
-    if clip.rms_dbfs() < SILENCE_DBFS < Clip(frames.reshape(-1), file_rate).rms_dbfs():
-        raise AudioError(
-            f"{path.name}: its {frames.shape[1]} channels cancel each other out; expected some sound in mono"
-        )
+    loudest_dbfs = max(Clip(np.ascontiguousarray(channel), file_rate).rms_dbfs() for channel in frames.T)
+    if loudest_dbfs > max(SILENCE_DBFS, clip.rms_dbfs() + CANCELLED_DB):
+        raise AudioError(f"{path.name}: its {frames.shape[1]} channels cancel each other out; expected sound in mono")
     return clip if sample_rate is None else clip.resampled(sample_rate)
 
 
@@ -195,12 +197,11 @@ def _is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
     """Whether a file holds less than it says at its beginning; libsndfile reads such files as if they were whole."""
     with path.open("rb") as stream:
         if kind.startswith("WAV"):
-            return _wav_bytes(stream) > path.stat().st_size
+            return _wav_bytes(stream) > path.stat().st_size + MISSING_BYTES
         if kind == "OGG":
-            return _ends_within_page(stream)
+            return not _ends_with_last_page(stream)
         # Without this header, which counts the frames, the length of an MP3 is guessed from its bytes.
-        counted = kind == "MP3" and any(tag in stream.read(65_536) for tag in (b"Xing", b"Info"))
-        return counted and found < 0.99 * announced
+        return kind == "MP3" and _counts_frames(stream) and found < 0.99 * announced
 
 
 def _wav_bytes(stream: BinaryIO) -> int:
@@ -215,13 +216,25 @@ def _wav_bytes(stream: BinaryIO) -> int:
     return 0
 
 
-def _ends_within_page(stream: BinaryIO) -> bool:
-    """Whether the last page of an OGG file is not all there."""
+def _ends_with_last_page(stream: BinaryIO) -> bool:
+    """Whether an OGG file ends with a page that is all there and says that it is the last."""
     stream.seek(-min(MAX_OGG_PAGE_BYTES, stream.seek(0, io.SEEK_END)), io.SEEK_END)
-    _, found, page = stream.read().rpartition(b"OggS")
+    _, _, page = stream.read().rpartition(b"OggS")
     # Behind these four bytes a page has 23 of header, the last of which counts its segments, and their lengths.
-    segments = page[22] if len(page) > 22 else 0
-    return bool(found) and len(page) < 23 + segments + sum(page[23 : 23 + segments])
+    if len(page) < 23 or not page[1] & 4:
+        return False
+    segments = page[22]
+    return len(page) >= 23 + segments + sum(page[23 : 23 + segments])
+
+
+def _counts_frames(stream: BinaryIO) -> bool:
+    """Whether the first frame of an MP3, behind its ID3 tag if it has one, says how many there are."""
+    head = stream.read(10)
+    if head[:3] == b"ID3":
+        size = sum((byte & 127) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
+        stream.seek(10 + size)
+    head = stream.read(4096)
+    return b"Xing" in head or b"Info" in head
 
 
 def require_sound(clip: Clip, name: str, *, min_duration_s: float = 0.1) -> Clip:

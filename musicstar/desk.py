@@ -119,7 +119,7 @@ def _run(work: str, *arguments: Any) -> Any:
     }
     try:
         return functions[work](*arguments)
-    except (OSError, ValueError):
+    except Exception:
         for job in arguments:
             if isinstance(job, Job):
                 # Whatever failed, it failed for want of a job that has been deleted meanwhile, if it has.

@@ -1,5 +1,6 @@
 """Pieces that are there in both domains, for measuring and for listening tests."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,19 @@ class Pair:
 
 
 def excerpt_pairs(folder: Path) -> Iterator[Pair]:
-    """Both directions of each piece of which a folder has the two mixtures, NNN.0.wav and NNN.3.wav, or FLAC."""
-    found = sorted(path for path in folder.glob("*.0.*") if path.suffix in audio.SUFFIXES)
+    """Both directions of each piece of which a folder has the two mixtures, NNN.0.wav and NNN.3.wav, or .flac."""
+    found: dict[str, dict[Domain, Path]] = {}
+    for path in sorted(folder.glob("*.*.*")):
+        for domain in Domain:
+            if match := re.fullmatch(rf"([^.]+)\.{domain.mixture.value}\.(wav|flac)", path.name):
+                found.setdefault(match[1], {})[domain] = path
     if not found:
-        raise ValueError(f"{folder}: no NNN.0.wav; expected mixtures in the StarNet layout")
-    for path in found:
-        number, _, suffix = path.name.split(".")
-        clips = {domain: audio.read(folder / f"{number}.{domain.mixture.value}.{suffix}") for domain in Domain}
+        raise ValueError(f"{folder}: no NNN.0.wav; expected mixtures in the StarNet layout, as WAV or FLAC")
+    for number, paths in found.items():
+        if lacking := set(Domain) - set(paths):
+            voice = lacking.pop().mixture.value
+            raise ValueError(f"{folder}: of {number} there is no {number}.{voice}.wav; expected both mixtures")
+        clips = {domain: audio.read(path) for domain, path in paths.items()}
         for target in Domain:
             yield Pair(number, Source(target.other, clips[target.other]), clips[target])
 

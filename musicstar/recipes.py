@@ -88,6 +88,10 @@ class TrainConfig:
     separate_voices: bool = False
     budget_share: float = 1.0
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size, self.window_samples) < 1:
+            raise ValueError("steps, batch_size and window_samples are 1 or more")
+
 
 def runs(name: str) -> dict[str, TrainConfig]:
     """The runs a configuration stands for, by name: one, or one for each voice."""

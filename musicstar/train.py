@@ -106,6 +106,7 @@ class Run:
         self.name, self.settings, self.folder = name, settings, RunFolder(out)
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.device = local_device()
+        self.bfloat16 = settings.autocast and computes_in_bfloat16(self.device)
         torch.manual_seed(settings.seed)
         torch.set_flush_denormal(True)
         self.voices = tuple(Voice.from_label(label) for label in settings.voices)
@@ -152,7 +153,12 @@ class Run:
         if self.rank == 0:
             if not self.resumed:
                 self.folder.forget()
-            self.folder.begin(self.name, self.settings, device=str(self.device), data=_described(self.data))
+            self.folder.begin(
+                self.name,
+                self.settings,
+                device=f"{self.device}, {'bfloat16' if self.bfloat16 else 'float32'}",
+                data=_described(self.data),
+            )
             if self.resumed:
                 self.folder.trim_log(self.step)
         started = time.monotonic() - self.seconds
@@ -343,9 +349,8 @@ class Run:
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
-        enabled = self.settings.autocast and computes_in_bfloat16(self.device)
         # The cache would keep the 16-bit copies of weights that the classifier's own steps change within a forward.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             yield
 
     def _agree(self, stop: bool) -> bool:

@@ -50,7 +50,7 @@ def train(
     """
     planned = {name: settings for given in names for name, settings in runs(given).items()}
     deadline = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
-    steps_taken = 0
+    left_out = steps_taken = 0
     with _processes() as rank:
         reduced = _reduced(data, out / "reduced", rank)
         shares = [settings.budget_share for settings in planned.values()]
@@ -63,13 +63,16 @@ def train(
             if not _together(own_deadline - time.monotonic()) > 0:
                 if progress is not None and rank == 0:
                     progress(f"{name}: left out, the budget is used up")
+                left_out += 1
                 continue
             run = _begin(name, replace(settings, steps=steps), reduced, out, resume=resume)
+            before = run.step
             run.train(deadline=own_deadline, progress=progress)
-            steps_taken += run.step
+            steps_taken += run.step - before
+            left_out += run.step < run.settings.steps and run.step == before
             # The weights are written by one process, and the next run may build on them.
             _wait()
-    if not steps_taken:
+    if left_out and not steps_taken:
         raise RunError(f"nothing was trained: the budget of {budget_minutes:g} minutes ended before the first step")
 
 

@@ -186,9 +186,13 @@ def test_a_recording_that_ends_during_a_translation_is_kept(visit: Callable[...,
     page.wait_for_function("document.querySelector('#ms-record').textContent.startsWith('Stop (1')")
     translate(page)
     page.click("#ms-record")
-    page.wait_for_function("document.querySelector('.ms-status').textContent.includes('The recording is kept')")
+    page.wait_for_selector("#ms-kept:visible")
+    assert "A translation is running" in page.inner_text(".ms-problem")
     page.click("#ms-cancel")
+    ended(page)
+    page.click("#ms-kept")
     page.wait_for_function("document.querySelector('.ms-chosen b').textContent === 'Recording'")
+    page.wait_for_selector("#ms-kept", state="hidden")
     assert page.inner_text(".ms-problem") == ""
 
 

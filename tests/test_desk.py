@@ -162,8 +162,9 @@ def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monk
 
 def test_a_clip_deleted_meanwhile_is_said_to_be(job: Job) -> None:
     job.delete()
-    with pytest.raises(JobError, match="no longer kept here"):
-        desk._run("translate", job, Order(Domain.SP, ("mixture",)))
+    for work_on_it in (("translate", job, Order(Domain.SP, ("mixture",))), ("inspect", job, LIMITS)):
+        with pytest.raises(JobError, match="no longer kept here"):
+            desk._run(*work_on_it)
 
 
 def test_a_crash_is_told_and_the_next_order_is_served(

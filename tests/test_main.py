@@ -149,9 +149,18 @@ def test_real_excerpts_keep_their_content(excerpts: Path, capsys: pytest.Capture
     assert means["mixture"] > 0.45
 
 
-def test_threads_do_not_spin() -> None:
-    """Set before PyTorch is loaded, by whatever module comes first, and left to a person who has set it."""
-    ask = "import musicstar.audio, os; print(os.environ['OMP_WAIT_POLICY'])"
+def test_threads_are_told_not_to_spin() -> None:
+    """Set before PyTorch is looked for, by whatever module comes first, and left to a person who has set it."""
+    ask = """
+import os, sys
+class Spy:
+    def find_spec(name, *_):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"))
+            sys.exit()
+sys.meta_path.insert(0, Spy)
+import musicstar.audio
+"""
     without = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     for environment, policy in ((without, "PASSIVE"), ({**without, "OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
         run = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env=environment)

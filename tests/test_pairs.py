@@ -15,14 +15,18 @@ from tests.starnet_sets import write_set
 
 
 def test_pairs_are_each_others_gold(tmp_path: Path, two_voices: tuple[Clip, Clip]) -> None:
-    for number, clip in zip((0, 3), two_voices, strict=True):
-        audio.write(tmp_path / f"007.{number}.wav", clip)
+    for name, clip in zip(("007.0.wav", "007.3.flac"), two_voices, strict=True):
+        audio.write(tmp_path / name, clip)
+    audio.write(tmp_path / "007.0.mixture.wav", two_voices[0])
     first, second = excerpt_pairs(tmp_path)
     assert (first.source.domain, second.source.domain) == (Domain.SP, Domain.CV)
     assert second.source.mixture is not None
     assert np.array_equal(first.gold.wav, second.source.mixture.wav)
     with pytest.raises(ValueError, match=r"no NNN\.0\.wav"):
         list(excerpt_pairs(tmp_path / "elsewhere"))
+    (tmp_path / "007.3.flac").unlink()
+    with pytest.raises(ValueError, match=r"of 007 there is no 007\.3\.wav"):
+        list(excerpt_pairs(tmp_path))
 
 
 def test_stimuli_are_the_gold_and_every_method(tmp_path: Path) -> None:

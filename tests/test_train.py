@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicstar import audio, backbones, checkpoint, config, recipes, starnet, training
+from musicstar import audio, backbones, checkpoint, config, recipes, starnet, train, training
 from musicstar.audio import Clip
 from musicstar.checkpoint import Library
 from musicstar.domains import STEMS, Domain
@@ -173,8 +173,9 @@ def test_a_used_up_budget_leaves_no_weights(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "spectral-mixture").exists()
 
 
-def test_the_classifier_learns_between_its_steps(data: Path, tmp_path: Path) -> None:
+def test_the_classifier_learns_between_its_steps(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its steps sees what the one before changed, under autocast too."""
+    monkeypatch.setattr(train, "computes_in_bfloat16", lambda device: True)
     settings = config.parse(TrainConfig, config.load_table(shrink("spectral-universal", tmp_path)))
     run = Run(
         "universal", settings, starnet.reduce(data, tmp_path / "c"), tmp_path / "r", library=Library([]), resume=False
@@ -190,12 +191,19 @@ def test_the_classifier_learns_between_its_steps(data: Path, tmp_path: Path) -> 
 
         fit(noted)
 
-    monkeypatched = pytest.MonkeyPatch()
-    monkeypatched.setattr(run, "_fit_adversary", watched)
+    monkeypatch.setattr(run, "_fit_adversary", watched)
     run.rehearse(1)
-    monkeypatched.undo()
     assert len(losses) == 3
     assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])
+def test_bfloat16_only_where_the_processor_computes_in_it(
+    capability: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has = {"avx512_bf16": False, "amx_bf16": False, "avx2": True, "num_sockets": 1, capability: True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert train.computes_in_bfloat16(torch.device("cpu")) is expected
 
 
 def test_budget_ends_in_time_and_keeps_the_weights(data: Path, tmp_path: Path) -> None:

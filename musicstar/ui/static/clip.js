@@ -33,17 +33,17 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     root.setAttribute("aria-busy", String(on));
   };
 
-  /** A recording cannot be made again: it waits until the studio is free. */
-  const takeRecording = () => {
-    if (!recorded) return;
-    if (busy || running) {
-      say(`The recording is kept, and taken as soon as ${busy ? "the other clip is read" : "the translation ends"}.`);
-      return;
-    }
+  /** A recording cannot be made again: one that is not taken stays, behind a button. */
+  const takeRecording = async () => {
     const blob = recorded;
-    recorded = null;
-    send(blob, "Recording.wav", "mixture");
+    if ((await send(blob, "Recording.wav", "mixture")) && recorded === blob) recorded = null;
+    keptButton.hidden = !recorded;
   };
+  const keptButton = node(
+    "button",
+    { type: "button", class: "ms-button", id: "ms-kept", hidden: true, onclick: takeRecording },
+    "Take the recording",
+  );
 
   /** A POST with progress; gives the answer, or a sentence of what went wrong as an Error. */
   const post = (url, body) =>
@@ -72,11 +72,11 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   const take = async (url, body) => {
     if (busy) {
       complain("Another clip is still being read: choose this one again when it is done.");
-      return;
+      return false;
     }
     if (running) {
       complain("A translation is running: let it end, or cancel it, before you take another clip.");
-      return;
+      return false;
     }
     setBusy(true);
     unsettled = performance.now();
@@ -84,6 +84,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     say("Reading…");
     try {
       accept(await post(url, body));
+      return true;
     } catch (error) {
       unsettled = -Infinity;
       complain(error.message);
@@ -93,9 +94,9 @@ window.MusicStar.clip = (root, props, watch, changed) => {
         takeUp("");
         for (const slot of Object.values(slots)) slot.clear();
       }
+      return false;
     } finally {
       setBusy(false);
-      takeRecording();
     }
   };
 
@@ -134,13 +135,13 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   };
 
   const send = (file, name, part) => {
-    if (!file) return;
+    if (!file) return false;
     if (file.size > maxMb * 1e6) {
       complain(`${name}: ${(file.size / 1e6).toFixed(1)} MB, the limit is ${maxMb} MB.`);
-      return;
+      return false;
     }
     const to = part === "mixture" ? growing : growing || (example ? "" : job);
-    take(`/clips?${new URLSearchParams({ name, part, to })}`, file);
+    return take(`/clips?${new URLSearchParams({ name, part, to })}`, file);
   };
 
   /** A file button: an input that stays reachable by keyboard, under a label that looks like a button. */
@@ -228,7 +229,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   const drop = node(
     "div",
     { class: "ms-drop" },
-    node("div", { class: "ms-drop-row" }, fileButton("ms-file", "mixture", ["Choose a file"], true), recordButton),
+    node("div", { class: "ms-drop-row" }, fileButton("ms-file", "mixture", ["Choose a file"], true), recordButton, keptButton),
     node("p", { class: "ms-hint" }, `or drop one here. WAV, FLAC, OGG or MP3, up to ${maxSeconds} s and ${maxMb} MB.`),
   );
   drop.addEventListener("dragover", (event) => {
@@ -295,7 +296,6 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     running = event.detail;
     unsettled = -Infinity;
     if (status.textContent === PATIENCE) say("");
-    takeRecording();
   });
   document.addEventListener("musicstar:chosen", () => {
     if (job) unsettled = performance.now();
