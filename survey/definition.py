@@ -151,11 +151,7 @@ def from_json(text: str) -> Study:
 
 def _read(root: Section) -> Study:
     """All of a study but its stimuli."""
-    languages = root.strings("languages", ("en",))
-    for language in languages:
-        if not LANGUAGE.fullmatch(language):
-            root.note("languages", f"{language!r} is not the tag of a language, such as en or pt-BR")
-    root.document.languages[:] = languages
+    languages = _languages(root)
     systems = tuple(System(key, one.string("title")) for key, one in _keyed(root, "systems", 2, 8))
     if GOLD in (system.key for system in systems):
         root.note("systems", f"the key {GOLD!r} means the gold standard; name the system otherwise")
@@ -164,7 +160,7 @@ def _read(root: Section) -> Study:
     trials = root.whole("trials_per_participant", 1, 100)
     if directions and trials % len(directions):
         root.note("trials_per_participant", f"{trials} is not a multiple of the {len(directions)} directions")
-    if pieces and trials > len(pieces):
+    elif pieces and trials > len(pieces):
         root.note("trials_per_participant", f"{trials} trials need as many pieces, and there are {len(pieces)}")
     return Study(
         name=root.string("name", pattern=NAME),
@@ -195,6 +191,20 @@ def _read(root: Section) -> Study:
     )
 
 
+def _languages(root: Section) -> tuple[str, ...]:
+    found = len(root.document.faults)
+    languages = root.strings("languages", ("en",))
+    for index, language in enumerate(languages):
+        if not LANGUAGE.fullmatch(language):
+            root.document.note(("languages", index), f"{language!r} is not a tag such as en or pt-BR")
+    if root.document.faults[found:]:
+        return ()
+    if not languages:
+        root.note("languages", "names none; expected one or more")
+    root.document.languages[:] = languages
+    return languages
+
+
 def _keyed(root: Section, name: str, least: int, most: int) -> Iterator[tuple[str, Section]]:
     """The tables of an array with their keys, no two the same."""
     seen: set[str] = set()
@@ -218,7 +228,7 @@ def _question(key: str, one: Section) -> Question:
     options = tuple(Option(name, option.words("text")) for name, option in _keyed(one, "options", 0, 100))
     if kind == "choice" and len(options) < 2:
         one.note("options" if one.has("options") else "", "a question of kind 'choice' needs two options or more")
-    if kind != "choice" and options:
+    if kind in ("number", "text") and options:
         one.note("options", f"a question of kind {kind!r} takes no options")
     return Question(key, one.words("text"), cast(QuestionKind, kind), options, one.flag("required", default=True))
 
@@ -226,7 +236,7 @@ def _question(key: str, one: Section) -> Question:
 def _rule(one: Section) -> ExclusionRule:
     kind = one.one_of("kind", get_args(RuleKind))
     threshold = one.number("threshold", 0, 1e6, 0)
-    if (kind == "fast_trials") != (threshold > 0):
+    if kind in get_args(RuleKind) and (kind == "fast_trials") != (threshold != 0):
         wanted = "needs a threshold in seconds" if kind == "fast_trials" else "takes no threshold"
         one.note("threshold" if one.has("threshold") else "", f"a rule of kind {kind!r} {wanted}")
     return ExclusionRule(cast(RuleKind, kind), threshold, one.string("description", ""))
@@ -279,8 +289,13 @@ def _listed(stimuli: Section, study: Study, path: Path) -> tuple[Stimulus, ...]:
         for part, key in zip(SET, which, strict=True):
             name = name.replace(f"{{{part}}}", key)
         names.setdefault(which, name)
-    relative = {which: (Path(folder) / names[which]).as_posix() for which in wanted}
-    return tuple(Stimulus(*which, path.parent / name, hashes.get(name, "")) for which, name in relative.items())
+    paths = {which: path.parent / folder / names[which] for which in wanted}
+    return tuple(Stimulus(*which, file, hashes.get(_locked_as(file, path), "")) for which, file in paths.items())
+
+
+def _locked_as(file: Path, path: Path) -> str:
+    """The name of a stimulus in the lock file of the study at `path`."""
+    return Path(os.path.relpath(file, path.parent)).as_posix()
 
 
 def write_lock(path: str | Path) -> Path:
@@ -298,7 +313,7 @@ def write_lock(path: str | Path) -> Path:
     hashes: dict[str, str] = {}
     for stimulus in load(path).stimuli:
         try:
-            hashes[Path(os.path.relpath(stimulus.path, path.parent)).as_posix()] = sha256_of(stimulus.path)
+            hashes[_locked_as(stimulus.path, path)] = sha256_of(stimulus.path)
         except OSError as error:
             faults.append(Fault(str(stimulus.path), f"cannot be read ({error.strerror})"))
     if faults:

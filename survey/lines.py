@@ -16,7 +16,7 @@ def lines_of(text: str) -> dict[Place, int]:
     >>> lines_of('a = 1\n[[b]]\nc = [4,\n 5]')[("b", 0, "c", 1)]
     4
     """
-    return _Scan(text).lines
+    return _Scan(text.replace("\r\n", "\n")).lines
 
 
 class _Scan:

@@ -46,7 +46,7 @@ class Document:
     lines : of each place in it
     faults : found so far; grows
     prepare : what becomes of a text before participants read it
-    languages : every text is wanted in each; known once the reader has set them
+    languages : every text is wanted in each; none where they are not known
     """
 
     name: str
@@ -144,12 +144,12 @@ class Section:
         value = self._take(key, bool, "true or false", required=False)
         return default if value is None else bool(value)
 
-    def one_of(self, key: str, names: Sequence[str], default: str | None = None) -> str:
-        """One of some names."""
-        value = self._take(key, str, f"one of {', '.join(names)}", required=default is None)
+    def one_of(self, key: str, names: Sequence[str]) -> str:
+        """One of some names; what is there, or nothing, where it is none of them."""
+        value = self._take(key, str, f"one of {', '.join(names)}", required=True)
         if value is not None and value not in names:
             self.note(key, f"{_shown(value)} is not one of {', '.join(names)}")
-        return str(value) if value in names else default or names[0]
+        return value or ""
 
     def words(self, key: str, default: str | None = None) -> dict[str, str]:
         """A text in every language of the study: one string for all, or a table of one for each."""
@@ -162,12 +162,12 @@ class Section:
             if problem := _unfit(value, empty=default == ""):
                 self.note(key, problem)
             return dict.fromkeys(languages, self.document.prepare(value))
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and languages:
             inner = Section(self.document, value, (*self.place, key))
             texts = {language: self.document.prepare(inner.string(language, default)) for language in languages}
             inner.close(expected="languages of the study")
             return texts
-        else:
+        elif not isinstance(value, Mapping):
             self.note(key, f"{_shown(value)} is neither a text nor a table of one for each language")
         return dict.fromkeys(languages, "")
 
@@ -250,10 +250,9 @@ def parse_toml(name: str, content: bytes) -> tuple[dict[str, Any], dict[Place, i
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise StudyError(name, [Fault("", f"not UTF-8 text ({error.reason})", line)]) from error
-    text = text.replace("\r\n", "\n")
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # besides what is no TOML: numbers and nesting beyond all measure
         reason, _, where = str(error).partition(" (at ")
         found = re.match(r"line (\d+)", where)
         line = int(found[1]) if found else text.count("\n") + 1
