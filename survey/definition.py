@@ -160,8 +160,9 @@ def _read(root: Section) -> Study:
     trials = root.whole("trials_per_participant", 1, 100)
     if directions and trials % len(directions):
         root.note("trials_per_participant", f"{trials} is not a multiple of the {len(directions)} directions")
-    elif pieces and trials > len(pieces):
-        root.note("trials_per_participant", f"{trials} trials need as many pieces, and there are {len(pieces)}")
+    elif directions and pieces and trials // len(directions) > len(pieces):
+        each = trials // len(directions)
+        root.note("trials_per_participant", f"{trials} are {each} in each direction, of only {len(pieces)} pieces")
     return Study(
         name=root.string("name", pattern=NAME),
         title=root.words("title"),

@@ -101,7 +101,7 @@ FAULTS: dict[str, tuple[str, str, int, str, str]] = {
         "trials_per_participant",
         "multiple of the 2",
     ),
-    "more trials than pieces": ("participant = 2", "participant = 4", 14, "trials_per_participant", "there are 2"),
+    "more trials than pieces": ("participant = 2", "participant = 6", 14, "trials_per_participant", "only 2 pieces"),
     "slots": ("slots = 4", "slots = 0", 15, "slots", "1 to 10000"),
     "true as a number": ("slots = 4", "slots = true", 15, "slots", "True is not a whole number"),
     "a float as a whole number": ("slots = 4", "slots = 4.0", 15, "slots", "not a whole number"),
