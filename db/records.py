@@ -201,11 +201,32 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """Somebody who comes to a study.
+
+    Attributes
+    ----------
+    study : name
+    external : the id they come with
+    mode : a preview takes no slot and counts nowhere
+    held : hash of the token their browser has, "" without one
+    offered : hash of the token they are given where the session is new or another browser had it
+    """
+
+    study: str
+    external: str
+    mode: Mode
+    language: str
+    held: str
+    offered: str
+
+
+@dataclass(frozen=True)
 class Opened:
-    """An opened session; `token_hash` is the new one where the session moved to this browser, else the old."""
+    """An opened session; `token_hash` is the one held, or the one offered where the session is now this browser's."""
 
     session: Session
-    moved: bool
+    token_hash: str
 
 
 @dataclass(frozen=True)

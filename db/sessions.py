@@ -1,0 +1,368 @@
+"""Sessions: who takes which slot of the design, how far they are, and what comes before the rankings."""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+
+from db.models import (
+    Background,
+    Consent,
+    Participant,
+    Screening,
+    Session,
+    Slot,
+    Stimulus,
+    Study,
+    Trial,
+    TrialItem,
+    Version,
+)
+from db.records import (
+    DesignSlot,
+    Opened,
+    Opening,
+    PlannedTrial,
+    Stale,
+    Unfinished,
+    UnknownSession,
+    UnknownStudy,
+)
+from db.records import Screening as ScreeningRecord
+from db.records import Session as SessionRecord
+from db.versions import Parts, Versions, add_slots, read_plan
+from db.views import view
+
+MOVED_ON = "This page is no longer up to date. Please reload it."
+MOVED_AWAY = "This survey was opened in another place. Reload the page to go on here."
+CONSENT_FIRST = "Please give your consent first."
+
+
+@dataclass(frozen=True)
+class Mine:
+    """A session that is about to change, locked."""
+
+    id: int
+    version_id: int
+    generation: int
+    status: str
+    lease_s: float
+    consented: bool
+
+
+def hash_external(salt: str, external: str) -> str:
+    """What is kept of the id a participant comes with."""
+    return hmac.new(salt.encode(), external.encode(), hashlib.sha256).hexdigest()
+
+
+class Sessions(Versions):
+    """The part of the store that keeps participants and their sessions."""
+
+    def open_session(
+        self,
+        opening: Opening,
+        version: int,
+        *,
+        lease_s: float,
+        more: Callable[[int], Iterable[DesignSlot]],
+    ) -> Opened:
+        """Resume somebody's session, or begin one in a free slot, all in one transaction.
+
+        Parameters
+        ----------
+        version : what a new session takes; one that is resumed stays on its own
+        lease_s : after which the slot of somebody who does nothing may go to another
+        more : the slots of the design's next block, given how many there are
+        """
+        with self.writing() as connection:
+            study = connection.execute(select(Study.id, Study.salt).where(Study.name == opening.study)).first()
+            if study is None:
+                raise UnknownStudy("There is no such study.")
+            # On PostgreSQL those who come at once are seated one after the other.
+            lock = select(Version.id).where(Version.id == version).with_for_update(key_share=True)
+            connection.execute(lock)
+            participant = self._participant(connection, study.id, hash_external(study.salt, opening.external))
+            found = connection.execute(
+                select(Session.id, Session.token_hash, Session.lease_s, Session.holds_slot, Session.status)
+                .where(Session.participant_id == participant, Session.mode == opening.mode)
+                .with_for_update()
+            ).first()
+            if found is None:
+                session = self._begin(connection, opening, study.id, participant, version, lease_s, more)
+                held = opening.offered
+            else:
+                session, held = found.id, found.token_hash
+                if not hmac.compare_digest(held, opening.held):
+                    held = opening.offered
+                changed = {"token_hash": held, "leased_until": self.instant(found.lease_s)}
+                connection.execute(update(Session).where(Session.id == session).values(changed))
+            return Opened(view(connection, self.parts, session), held)
+
+    def _participant(self, connection: Connection, study: int, external_hash: str) -> int:
+        known = connection.execute(
+            select(Participant.id).where(
+                Participant.study_id == study,
+                Participant.external_hash == external_hash,
+            )
+        ).scalar()
+        if known is not None:
+            return known
+        values = {
+            "public": f"p_{secrets.token_hex(8)}",
+            "study_id": study,
+            "external_hash": external_hash,
+            "created_at": self.instant(),
+        }
+        return connection.execute(insert(Participant).values(values).returning(Participant.id)).scalar_one()
+
+    def _begin(
+        self,
+        connection: Connection,
+        opening: Opening,
+        study: int,
+        participant: int,
+        version: int,
+        lease_s: float,
+        more: Callable[[int], Iterable[DesignSlot]],
+    ) -> int:
+        if opening.mode == "live":
+            slot_id, plan = self._take_slot(connection, version, more)
+        else:
+            slot_id, plan = None, self._preview_plan(connection, version)
+        values = {
+            "public": f"s_{secrets.token_hex(8)}",
+            "participant_id": participant,
+            "study_id": study,
+            "version_id": version,
+            "slot_id": slot_id,
+            "holds_slot": slot_id is not None,
+            "lease_s": lease_s,
+            "leased_until": self.instant(lease_s),
+            "late": False,
+            "mode": opening.mode,
+            "status": "open",
+            "token_hash": opening.offered,
+            "generation": 0,
+            "language": opening.language,
+            "created_at": self.instant(),
+        }
+        session = connection.execute(insert(Session).values(values).returning(Session.id)).scalar_one()
+        parts = self.parts(connection, version)
+        planned = list(enumerate(plan.trials, 1))
+        if plan.practice is not None:
+            planned.insert(0, (0, plan.practice))
+        for number, trial in planned:
+            _add_trial(connection, parts, session, version, number, trial)
+        return session
+
+    def _take_slot(
+        self, connection: Connection, version: int, more: Callable[[int], Iterable[DesignSlot]]
+    ) -> tuple[int, DesignSlot]:
+        """The first slot that is free, or whose holder has not been seen for the length of the lease."""
+        free = (
+            select(Slot.id, Slot.number, Slot.plan_json, Session.id.label("holder"))
+            .outerjoin(Session, and_(Session.slot_id == Slot.id, Session.holds_slot))
+            .where(
+                Slot.version_id == version,
+                or_(
+                    Session.id.is_(None),
+                    and_(Session.status == "open", Session.leased_until < self.instant()),
+                ),
+            )
+            .order_by(Slot.number)
+            .limit(1)
+        )
+        slot = connection.execute(free).first()
+        if slot is None:
+            last = connection.execute(select(func.max(Slot.number)).where(Slot.version_id == version)).scalar()
+            add_slots(connection, version, more(-1 if last is None else last))
+            slot = connection.execute(free).one()
+        if slot.holder is not None:
+            lost = {"holds_slot": False, "late": True}
+            connection.execute(update(Session).where(Session.id == slot.holder).values(lost))
+        return slot.id, read_plan(slot.number, slot.plan_json)
+
+    def _preview_plan(self, connection: Connection, version: int) -> DesignSlot:
+        """The slots in turn, none of them taken."""
+        before = select(func.count(Session.id)).where(Session.version_id == version, Session.mode == "preview")
+        slots = select(func.count(Slot.id)).where(Slot.version_id == version)
+        number = connection.execute(before).scalar_one() % connection.execute(slots).scalar_one()
+        plan = select(Slot.number, Slot.plan_json).where(Slot.version_id == version, Slot.number == number)
+        row = connection.execute(plan).one()
+        return read_plan(row.number, row.plan_json)
+
+    def session(self, token_hash: str) -> SessionRecord:
+        """A session by the hash of its token; raises UnknownSession."""
+        with self.reading() as connection:
+            session = connection.execute(select(Session.id).where(Session.token_hash == token_hash)).scalar()
+            if session is None:
+                raise UnknownSession(MOVED_AWAY)
+            return view(connection, self.parts, session)
+
+    def may_hear(self, token_hash: str, media: str) -> bool:
+        """Whether a file belongs to a trial of the session with this token."""
+        statement = select(
+            exists().where(
+                Session.token_hash == token_hash,
+                Trial.session_id == Session.id,
+                Stimulus.version_id == Trial.version_id,
+                Stimulus.piece_id == Trial.piece_id,
+                Stimulus.direction_id == Trial.direction_id,
+                Stimulus.media == media,
+            )
+        )
+        with self.reading() as connection:
+            return bool(connection.execute(statement).scalar())
+
+    def give_consent(self, token_hash: str, generation: int, *, language: str, text_sha256: str) -> SessionRecord:
+        """Keep that the text with this hash was agreed to; a second time changes nothing."""
+        with self.writing() as connection:
+            session = self._mine(connection, token_hash, generation)
+            if not session.consented:
+                values = {
+                    "session_id": session.id,
+                    "created_at": self.instant(),
+                    "language": language,
+                    "text_sha256": text_sha256,
+                }
+                connection.execute(insert(Consent).values(values))
+                self._move_on(connection, session, language=language)
+            return view(connection, self.parts, session.id)
+
+    def give_background(self, token_hash: str, generation: int, answers: Mapping[str, str | int]) -> SessionRecord:
+        """Keep the answers to the background questions."""
+        values = {"answers_json": json.dumps(dict(answers))}
+        return self._say(token_hash, generation, Background, values)
+
+    def give_screening(self, token_hash: str, generation: int, screening: ScreeningRecord) -> SessionRecord:
+        """Keep the volume setting and the headphone check."""
+        values = {
+            "volume": screening.volume,
+            "headphones": screening.headphones,
+            "answers_json": json.dumps(list(screening.answers)),
+        }
+        return self._say(token_hash, generation, Screening, values)
+
+    def _say(
+        self, token_hash: str, generation: int, table: type[Background | Screening], values: dict[str, Any]
+    ) -> SessionRecord:
+        with self.writing() as connection:
+            session = self._mine(connection, token_hash, generation)
+            if not session.consented:
+                raise Unfinished(CONSENT_FIRST)
+            said = {"session_id": session.id, "created_at": self.instant(), **values}
+            connection.execute(insert(table).values(said))
+            self._move_on(connection, session)
+            return view(connection, self.parts, session.id)
+
+    def finish(self, token_hash: str, generation: int) -> SessionRecord:
+        """End a session; one that has ended already stays as it is.
+
+        Raises
+        ------
+        Unfinished
+            Something is unanswered; the message names it.
+        """
+        with self.writing() as connection:
+            session = self._mine(connection, token_hash, None)
+            record = view(connection, self.parts, session.id)
+            if record.complete:
+                return record
+            if generation != session.generation:
+                raise Stale(MOVED_ON)
+            if missing := _missing(record):
+                raise Unfinished(f"Still to be answered: {', '.join(missing)}.")
+            self._move_on(connection, session, status="complete", completed_at=self.instant())
+            return view(connection, self.parts, session.id)
+
+    def _mine(self, connection: Connection, token_hash: str, generation: int | None) -> Mine:
+        """The session of a token, locked; raises UnknownSession or Stale."""
+        consented = exists().where(Consent.session_id == Session.id)
+        row = (
+            connection.execute(
+                select(
+                    Session.id,
+                    Session.version_id,
+                    Session.generation,
+                    Session.status,
+                    Session.lease_s,
+                    consented.label("consented"),
+                )
+                .where(Session.token_hash == token_hash)
+                .with_for_update()
+            )
+            .mappings()
+            .first()
+        )
+        if row is None:
+            raise UnknownSession(MOVED_AWAY)
+        session = Mine(**row)
+        if generation is not None:
+            if session.status == "complete":
+                raise Stale("This survey has been completed. Please reload the page.")
+            if session.generation != generation:
+                raise Stale(MOVED_ON)
+        return session
+
+    def _move_on(self, connection: Connection, session: Mine, **changes: Any) -> int:
+        """Count a change of the session and renew its lease; gives the new generation."""
+        generation = int(session.generation) + 1
+        values = {"generation": generation, "leased_until": self.instant(session.lease_s), **changes}
+        connection.execute(update(Session).where(Session.id == session.id).values(values))
+        return generation
+
+    def _renew(self, connection: Connection, session: Mine) -> None:
+        """Renew the lease of a session, of which nothing else changes."""
+        values = {"leased_until": self.instant(session.lease_s)}
+        connection.execute(update(Session).where(Session.id == session.id).values(values))
+
+
+def _add_trial(
+    connection: Connection, parts: Parts, session: int, version: int, number: int, plan: PlannedTrial
+) -> None:
+    place = {
+        "version_id": version,
+        "piece_id": parts.pieces[plan.piece],
+        "direction_id": parts.directions[plan.direction],
+    }
+    values = {
+        "public": secrets.token_hex(16),
+        "session_id": session,
+        "number": number,
+        "practice": number == 0,
+        **place,
+    }
+    trial = connection.execute(insert(Trial).values(values).returning(Trial.id)).scalar_one()
+    items = []
+    for position, key in enumerate(plan.order):
+        system = parts.systems[key]
+        clip = parts.by_place[place["piece_id"], place["direction_id"], system]
+        items.append(
+            {
+                "public": secrets.token_hex(16),
+                "trial_id": trial,
+                "system_id": system,
+                "stimulus_id": clip.id,
+                "position": position,
+                **place,
+            }
+        )
+    connection.execute(insert(TrialItem), items)
+
+
+def _missing(session: SessionRecord) -> list[str]:
+    """What a session still asks for."""
+    steps = {
+        "the consent": session.consented,
+        "the background questions": session.background is not None,
+        "the sound check": session.screened,
+    }
+    for trial in session.trials:
+        name = f"trial {trial.number}" if trial.number else "the practice trial"
+        steps[name] = trial.answered.issuperset(session.criteria[: 1 if trial.practice else None])
+    return [name for name, done in steps.items() if not done]
