@@ -10,8 +10,8 @@ from pathlib import Path
 
 from db.records import Named, NewStimulus, NewVersion, VersionRecord
 from db.store import Store
-from survey import design
 from survey.definition import Stimulus, Study, StudyError, check_files, to_json
+from survey.design import block, layout_of
 from survey.sound import Sound, SoundError, read
 from survey.tables import Fault
 
@@ -202,18 +202,5 @@ def _version(study: Study, config: str, levels: Mapping[Stimulus, Levels], names
             NewStimulus(*_key(one), one.sha256, names[_key(one)], level.samples / level.sample_rate)
             for one, level in levels.items()
         ),
-        slots=design.block(layout(study), 0),
-    )
-
-
-def layout(study: Study) -> design.Layout:
-    """What the design of a study is made of."""
-    return design.Layout(
-        systems=tuple(system.key for system in study.systems),
-        pieces=tuple(piece.key for piece in study.pieces),
-        directions=tuple(direction.key for direction in study.directions),
-        trials=study.trials_per_participant,
-        slots=study.slots,
-        seed=study.seed,
-        practice=study.practice,
+        slots=block(layout_of(study), 0),
     )

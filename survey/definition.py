@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 STUDIES = Path(__file__).parent / "study"
+WORDS = Path(__file__).parent / "ui" / "static" / "words.toml"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 URL = re.compile(r"https?://\S+")
 CONTACT = "{contact}"
@@ -94,6 +96,7 @@ def load(path: str | Path, *, contact: str | None = None) -> Study:
         root.note("stimuli", "is missing; expected a table with a folder")
     else:
         study = replace(study, stimuli=_listed(stimuli, study, path))
+    _check_overrides(root, study)
     root.close()
     document.finish()
     return study
@@ -257,6 +260,13 @@ def _overrides(root: Section) -> dict[str, Text]:
     if (strings := root.section("strings")) is None:
         return {}
     return {key: strings.words(key) for key in strings.keys()}  # noqa: SIM118 (a section is no mapping)
+
+
+def _check_overrides(root: Section, study: Study) -> None:
+    """Note the overrides of words that the pages do not have."""
+    known = tomllib.loads(WORDS.read_text(encoding="utf-8")) if study.strings else {}
+    for key in study.strings.keys() - known.keys():
+        root.document.note(("strings", key), f"the pages have no such words; {WORDS.name} lists all that they have")
 
 
 def _wanted(study: Study) -> Iterator[tuple[str, str, str]]:

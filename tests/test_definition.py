@@ -74,7 +74,7 @@ description = "Too fast."
 folder = "clips"
 
 [strings]
-next = "Onwards"
+continue = "Onwards"
 """
 
 # What each change of the file above is refused with: line, field, and a part of the problem.
@@ -152,7 +152,8 @@ FAULTS: dict[str, tuple[str, str, int, str, str]] = {
     "stimuli missing": ('[stimuli]\nfolder = "clips"\n', "", 1, "stimuli", "missing"),
     "url": ('name = "tiny"', 'name = "tiny"\ncompletion_url = "panel"', 2, "completion_url", "pattern"),
     "contact": ('"Ada, ada@example.org"', "5", 13, "contact", "not a string"),
-    "text of the pages": ('"Onwards"', "false", 63, "strings.next", "neither a text"),
+    "words that no page has": ("continue =", "contniue =", 63, "strings.contniue", "no such words"),
+    "text of the pages": ('"Onwards"', "false", 63, "strings.continue", "neither a text"),
     "not TOML": ("slots = 4", "slots = = 4", 15, "", "not valid TOML"),
     "key twice in TOML": ("seed = 7", "slots = 5", 16, "", "not valid TOML"),
     "a string without end": ('"Onwards"', '"Onwards', 63, "", "not valid TOML"),
@@ -188,7 +189,7 @@ def test_a_study_is_read(write: Callable[[str], Path]) -> None:
     assert study.practice == ("p0", "up")
     assert (study.lease_minutes, study.headphone_check, study.completion_code) == (120, True, "")
     assert study.exclusions[0].threshold == 20
-    assert study.strings == {"next": {"en": "Onwards", "de": "Onwards"}}
+    assert study.strings == {"continue": {"en": "Onwards", "de": "Onwards"}}
     # Two pieces and the practice piece, in two directions and in one, by two systems and the gold standard.
     assert len(study.stimuli) == (2 * 2 + 1) * 3
     assert study.stimuli[0].path == path.parent / "clips" / "p1.up.gold.flac"
