@@ -135,14 +135,26 @@ class Answers(Sessions):
     ) -> Receipt:
         trial, criterion = place
         here = and_(Response.trial_id == trial, Response.criterion_id == criterion)
-        revision = (connection.execute(select(func.max(Response.revision)).where(here)).scalar() or 0) + 1
         answered = select(func.count(Response.id)).where(Response.session_id == session.id, Response.is_current)
-        done = connection.execute(answered).scalar_one() + (revision == 1)
+        trials = select(func.count(Trial.id)).where(Trial.session_id == session.id)
+        first = select(func.min(Trial.number)).where(Trial.session_id == session.id)
+        facts = connection.execute(
+            select(
+                select(func.coalesce(func.max(Response.revision), 0)).where(here).scalar_subquery().label("last"),
+                answered.scalar_subquery().label("answered"),
+                trials.scalar_subquery().label("trials"),
+                first.scalar_subquery().label("first"),
+            )
+        ).one()
+        revision = facts.last + 1
+        criteria = len(self.parts(connection, session.version_id).criteria)
+        # The practice trial, number 0, asks one question only.
+        asked = facts.trials * criteria if facts.first else (facts.trials - 1) * criteria + 1
         receipt = Receipt(
             submission=new.submission,
             revision=revision,
             generation=self._move_on(connection, session),
-            complete=done == self._questions(connection, session),
+            complete=facts.answered + (revision == 1) == asked,
         )
         values = {
             "session_id": session.id,
@@ -184,13 +196,6 @@ class Answers(Sessions):
         if criterion not in asked:
             raise Refused(f"This trial is ranked by {', '.join(asked)}.", "criterion")
         return rows[0].id, criteria[criterion], {row.public: row.item for row in rows}
-
-    def _questions(self, connection: Connection, session: Mine) -> int:
-        """How many rankings a session asks for."""
-        statement = select(func.count(Trial.id), func.min(Trial.number)).where(Trial.session_id == session.id)
-        trials, first = connection.execute(statement).one()
-        criteria = len(self.parts(connection, session.version_id).criteria)
-        return int(trials * criteria if first else (trials - 1) * criteria + 1)
 
     def _trials_with_items(self, connection: Connection, session: int) -> dict[str, tuple[int, dict[str, int]]]:
         found: dict[str, tuple[int, dict[str, int]]] = {}

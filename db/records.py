@@ -280,6 +280,16 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class AuditRecord:
+    """Something a researcher did."""
+
+    created_at: str
+    actor: str
+    action: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Export:
     """Everything stored of a study: rows by table, values as JSON knows them."""
 

@@ -157,7 +157,7 @@ class SurveyDesk:
         questions = {question.key: question for question in definition.background}
         for key in answers:
             if key not in questions:
-                raise SurveyError(422, "There is no such question.", f"answers.{key[:64]}")
+                raise SurveyError(422, "There is no such question.", f"answers.{key}")
         for question in definition.background:
             _check_background(question, answers.get(question.key))
         given = _kept(lambda: self.store.give_background(ticket.token_hash, generation, answers))

@@ -13,9 +13,9 @@ from typing import Any, NoReturn, TypeVar
 Choice = TypeVar("Choice", bound=str)
 
 MAX_BYTES = 64_000
-MAX_DEPTH = 8
 # Characters that no text of ours has: control characters but line breaks and tabs, halves of a pair.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_WORD = re.compile("[A-Za-z0-9_.-]{1,64}")
 
 
 class Malformed(ValueError):
@@ -106,7 +106,10 @@ class Fields:
         return self._values[key]
 
     def keys(self) -> tuple[str, ...]:
-        """The names of the fields."""
+        """The names of the fields, each a plain word."""
+        for key in self._values:
+            if not _WORD.fullmatch(key):
+                raise Malformed("This name has not the expected form.", self._at(key))
         return tuple(self._values)
 
     def text(self, key: str, *, longest: int = 200, pattern: str = "", default: str | None = None) -> str:
