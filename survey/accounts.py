@@ -61,6 +61,15 @@ def parse_users(text: str, *, source: str) -> dict[str, str]:
     return users
 
 
+def user_line(name: str, password: str) -> str:
+    """An entry `name:hash` for the environment variable or the file; raises AccountError where one does not fit."""
+    if not NAME.fullmatch(name):
+        raise AccountError(f"{name!r}: a name has 1 to 64 letters of A to Z, digits and . _ @ -, the first no sign.")
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise AccountError(f"The password has {len(password)} characters: expected {SHORTEST} to {LONGEST}.")
+    return f"{name}:{HASHER.hash(password)}"
+
+
 def write_user(folder: Path, name: str, password: str) -> Path:
     """Add an account to a folder's file, or give it a new password.
 
@@ -72,13 +81,9 @@ def write_user(folder: Path, name: str, password: str) -> Path:
     ------
     AccountError : the name or the password does not fit, or the file there is faulty
     """
-    if not NAME.fullmatch(name):
-        raise AccountError(f"{name!r}: a name has 1 to 64 letters of A to Z, digits and . _ @ -, the first no sign.")
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise AccountError(f"The password has {len(password)} characters: expected {SHORTEST} to {LONGEST}.")
     path = folder / FILE
     users = parse_users(path.read_text(encoding="utf-8"), source=str(path)) if path.exists() else {}
-    users[name] = HASHER.hash(password)
+    users |= parse_users(user_line(name, password), source=name)
     folder.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{FILE}.{secrets.token_hex(8)}")
     try:

@@ -7,6 +7,7 @@ the login page itself: `Gate` sees to it before any route does, and each route a
 
 import hashlib
 import hmac
+import logging
 import math
 import re
 import secrets
@@ -22,6 +23,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from db.records import StoreError
 from survey.accounts import Accounts, Throttle, address_key
 
 ROOT = "/results"
@@ -32,6 +34,8 @@ FORM_COOKIE = "ms_login"
 SESSION_S = 12 * 3600.0
 MOST_BYTES = 8192
 KEPT_TYPES = (b"text/javascript", b"application/javascript", b"text/css", b"font/", b"image/")
+
+_log = logging.getLogger(__name__)
 
 Audit = Callable[[str, str, str], None]
 
@@ -134,14 +138,21 @@ class Login:
             answer.headers["retry-after"] = str(math.ceil(wait_s))
             return answer
         if not await run_in_threadpool(self._accounts.verify, name, fields.get("password", "")):
-            await run_in_threadpool(self._audit, known_as, "login refused", address)
+            await self._tell(known_as, "login refused", address)
             return self._form(
                 request, goal, status=401, name=name, message="That name and that password do not belong together."
             )
         self._addresses.forgive(address)
         self._names.forgive(known_as)
-        await run_in_threadpool(self._audit, name, "login", address)
+        await self._tell(name, "login", address)
         return self._admit(request, name, goal)
+
+    async def _tell(self, actor: str, action: str, detail: str) -> None:
+        """Keep what happened; a database that cannot take it locks nobody out."""
+        try:
+            await run_in_threadpool(self._audit, actor, action, detail)
+        except StoreError as error:
+            _log.warning("%s of %s is not in the audit: %s", action, actor, error)
 
     def _admit(self, request: Request, name: str, goal: str) -> Response:
         """Begin a session."""
@@ -167,7 +178,7 @@ class Login:
             name, identity, until_s = session
             now_s = self._clock()
             self._ended = {known: end for known, end in self._ended.items() if end > now_s} | {identity: until_s}
-            await run_in_threadpool(self._audit, name, "logout", "")
+            await self._tell(name, "logout", "")
         answer = RedirectResponse(LOGIN, 303)
         answer.delete_cookie(COOKIE, path=ROOT, httponly=True, samesite="lax", secure=request.url.scheme == "https")
         return answer

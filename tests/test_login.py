@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from itsdangerous import URLSafeSerializer
 
+from db.records import NotSaved
 from survey import accounts, login
 from survey.accounts import AccountError, Accounts, Throttle, parse_users, write_user
 from survey.login import COOKIE, FORM_COOKIE, SESSION_S, Gate, Login
@@ -305,6 +306,17 @@ def test_the_throttle_remembers_a_bounded_number_and_forgets_with_time() -> None
     assert [throttle.take("a"), throttle.take("a")] == [0, 1]
 
 
+def test_a_database_that_takes_nothing_keeps_nobody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: str) -> None:
+        raise NotSaved("locked")
+
+    site = build_site(tmp_path)
+    site.login._audit = fail
+    write_user(tmp_path, "ada", PASSWORD)
+    assert log_in(site.visitor()) == 303
+    assert "login of ada is not in the audit: locked" in caplog.text
+
+
 def test_without_accounts_the_page_says_how_to_make_one(tmp_path: Path) -> None:
     site = build_site(tmp_path / "none")
     visitor = site.visitor()
@@ -358,6 +370,7 @@ def test_the_file_is_its_owners_alone_and_holds_no_password(tmp_path: Path) -> N
     write_user(tmp_path / "survey", "eve", "another password")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert PASSWORD not in path.read_text()
+    assert parse_users(accounts.user_line("ada", PASSWORD), source="here").keys() == {"ada"}
     assert [line.partition(":")[0] for line in path.read_text().splitlines()] == ["ada", "eve"]
     assert [file.name for file in path.parent.iterdir()] == ["users"]
 
