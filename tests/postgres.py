@@ -1,0 +1,86 @@
+"""A PostgreSQL server of the tests' own, where the programs for one are installed: a socket, no port, no trace left."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+DEBIAN = Path("/usr/lib/postgresql")
+OWNER = "survey"
+
+
+def programs() -> Path:
+    """The folder of initdb, on the PATH or in Debian's place; skips the test where there is none."""
+    # A link on the PATH leads to where the other programs are too.
+    found = [Path(path).resolve().parent] if (path := shutil.which("initdb")) else []
+    found += sorted(DEBIAN.glob("*/bin"), key=lambda folder: -float(folder.parent.name))
+    for folder in found:
+        if all((folder / name).is_file() for name in ("initdb", "pg_ctl", "postgres")):
+            return folder
+    pytest.skip("no PostgreSQL: there is no initdb on the PATH or in /usr/lib/postgresql/*/bin")
+
+
+def other_user() -> str | None:
+    """Whom the server runs as where the tests run as root, which it refuses to."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = next((name for name in ("postgres", "nobody") if name in names), None)
+    if user is None or not (shutil.which("runuser") or shutil.which("su")):
+        pytest.skip("PostgreSQL does not run as root, and there is no other user to run it as")
+    return user
+
+
+def command(user: str | None, *words: str) -> list[str]:
+    if user is None:
+        return list(words)
+    if shutil.which("runuser"):
+        return ["runuser", "-u", user, "--", *words]
+    return ["su", "-s", "/bin/sh", user, "-c", 'exec "$0" "$@"', "--", *words]
+
+
+@dataclass
+class Server:
+    """A server that is running; each database it gives is new and empty."""
+
+    folder: Path
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def database(self) -> str:
+        """The address of a new database."""
+        import psycopg
+
+        name = f"survey{next(self.numbers)}"
+        with psycopg.connect(host=str(self.folder), user=OWNER, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql+psycopg://{OWNER}@/{name}?host={self.folder}"
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Run a server; its folder is in the system's own place for such, as another user cannot reach pytest's."""
+    folder, user = programs(), other_user()
+    with tempfile.TemporaryDirectory(prefix="pg-") as temporary:
+        home = Path(temporary)
+        if user is not None:
+            shutil.chown(home, user)
+        data, log = home / "data", home / "log"
+
+        def run(*words: str) -> None:
+            subprocess.run(command(user, *words), cwd=home, check=True, stdout=subprocess.DEVNULL, timeout=60)
+
+        run(str(folder / "initdb"), "-D", str(data), "-U", OWNER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        options = f"-k {home} -c listen_addresses= -c fsync=off -c max_connections=300"
+        run(str(folder / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-o", options, "start")
+        try:
+            yield Server(home)
+        finally:
+            run(str(folder / "pg_ctl"), "-D", str(data), "-w", "-m", "immediate", "stop")
