@@ -17,30 +17,35 @@ DEBIAN = Path("/usr/lib/postgresql")
 OWNER = "survey"
 
 
-def programs() -> Path:
-    """The folder of initdb, on the PATH or in Debian's place; skips the test where there is none."""
+def programs() -> Path | None:
+    """The folder of initdb, on the PATH or in Debian's place."""
     # A link on the PATH leads to where the other programs are too.
     found = [Path(path).resolve().parent] if (path := shutil.which("initdb")) else []
     found += sorted(DEBIAN.glob("*/bin"), key=lambda folder: -float(folder.parent.name))
     for folder in found:
         if all((folder / name).is_file() for name in ("initdb", "pg_ctl", "postgres")):
             return folder
-    pytest.skip("no PostgreSQL: there is no initdb on the PATH or in /usr/lib/postgresql/*/bin")
+    return None
 
 
 def other_user() -> str | None:
-    """Whom the server runs as where the tests run as root, which it refuses to."""
+    """Whom the server runs as where the tests run as root, which it refuses to; "" is ourselves, None nobody."""
     if os.geteuid() != 0:
-        return None
+        return ""
     names = {entry.pw_name for entry in pwd.getpwall()}
     user = next((name for name in ("postgres", "nobody") if name in names), None)
-    if user is None or not (shutil.which("runuser") or shutil.which("su")):
-        pytest.skip("PostgreSQL does not run as root, and there is no other user to run it as")
-    return user
+    return user if shutil.which("runuser") or shutil.which("su") else None
 
 
-def command(user: str | None, *words: str) -> list[str]:
-    if user is None:
+def missing() -> str:
+    """Why no server can be run here, "" where one can."""
+    if programs() is None:
+        return "no PostgreSQL: there is no initdb on the PATH or in /usr/lib/postgresql/*/bin"
+    return "PostgreSQL does not run as root, and there is no other user for it" if other_user() is None else ""
+
+
+def command(user: str, *words: str) -> list[str]:
+    if not user:
         return list(words)
     if shutil.which("runuser"):
         return ["runuser", "-u", user, "--", *words]
@@ -66,18 +71,26 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Run a server; its folder is in the system's own place for such, as another user cannot reach pytest's."""
+    """Run a server, or skip the test.
+
+    Its folder is in the system's own place for such, as another user cannot reach pytest's.
+    """
+    if why := missing():
+        pytest.skip(why)
     folder, user = programs(), other_user()
+    assert folder is not None
+    assert user is not None
     with tempfile.TemporaryDirectory(prefix="pg-") as temporary:
         home = Path(temporary)
-        if user is not None:
+        if user:
             shutil.chown(home, user)
         data, log = home / "data", home / "log"
 
         def run(*words: str) -> None:
             subprocess.run(command(user, *words), cwd=home, check=True, stdout=subprocess.DEVNULL, timeout=60)
 
-        run(str(folder / "initdb"), "-D", str(data), "-U", OWNER, "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        how = ("-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        run(str(folder / "initdb"), "-D", str(data), "-U", OWNER, *how)
         options = f"-k {home} -c listen_addresses= -c fsync=off -c max_connections=300"
         run(str(folder / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-o", options, "start")
         try:

@@ -90,10 +90,9 @@ def _sha256(*parts: str) -> str:
     return hashlib.sha256(".".join(parts).encode()).hexdigest()
 
 
-def add_version(store: Store, study: Study, media: Path) -> VersionRecord:
-    """Store a study with a tone for every stimulus, as building it would, but at once."""
+def new_version(study: Study, media: Path) -> NewVersion:
+    """What building a study would store, at once, with a tone for every stimulus."""
     media.mkdir(parents=True, exist_ok=True)
-    layout = layout_of(study)
     stimuli = []
     for place, stimulus in enumerate(study.stimuli):
         name = uuid.uuid4().hex
@@ -102,18 +101,21 @@ def add_version(store: Store, study: Study, media: Path) -> VersionRecord:
         stimuli.append(
             NewStimulus(stimulus.piece, stimulus.direction, stimulus.system, stimulus.sha256, name, len(time_s) / RATE)
         )
-    return store.add_version(
-        NewVersion(
-            study=study.name,
-            config_json=to_json(study),
-            systems=tuple(Named(system.key, system.title) for system in study.systems),
-            pieces=tuple(Named(piece.key, piece.title) for piece in study.pieces),
-            directions=tuple(Named(direction.key, direction.title) for direction in study.directions),
-            criteria=tuple(Named(one.key, one.title["en"]) for one in study.criteria),
-            stimuli=tuple(stimuli),
-            slots=block(layout, 0),
-        )
+    return NewVersion(
+        study=study.name,
+        config_json=to_json(study),
+        systems=tuple(Named(system.key, system.title) for system in study.systems),
+        pieces=tuple(Named(piece.key, piece.title) for piece in study.pieces),
+        directions=tuple(Named(direction.key, direction.title) for direction in study.directions),
+        criteria=tuple(Named(one.key, one.title["en"]) for one in study.criteria),
+        stimuli=tuple(stimuli),
+        slots=block(layout_of(study), 0),
     )
+
+
+def add_version(store: Store, study: Study, media: Path) -> VersionRecord:
+    """Store a study and its tones."""
+    return store.add_version(new_version(study, media))
 
 
 @dataclass
