@@ -1,18 +1,18 @@
 """Simulated participants, who go through a whole survey as real ones do: to try it, and to see its results fill.
 
-Each ranking is drawn from a Plackett-Luce model (R. L. Plackett 1975; R. D. Luce 1959): the best system is drawn with
-probabilities in proportion to the strengths, then the next best among those left. It is drawn by ordering
-log(strength) + Gumbel noise, which is the same.
+Each ranking is drawn from the Plackett-Luce model of `survey.strengths`, with the same strengths for all criteria and
+nothing that ties the rankings of one participant to each other.
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 import numpy as np
 
 from db.records import GOLD, Headphones, NewAnswer, PlaybackEvent, Screening
 from survey.definition import Question, Study, from_json
+from survey.planner import draw
 from survey.session import SurveyDesk
 
 MEDIAN_S = 60.0
@@ -33,11 +33,36 @@ def check_strengths(study: Study, strengths: Mapping[str, float]) -> None:
             raise SimulationError(f"a strength of {strength:g} for {system}; expected a number above 0")
 
 
-def draw_order(strengths: Mapping[str, float], rng: np.random.Generator) -> list[str]:
-    """The systems from best to worst, drawn from a Plackett-Luce model."""
-    names = list(strengths)
-    worth = np.log([strengths[name] for name in names]) + rng.gumbel(size=len(names))
-    return [names[place] for place in np.argsort(-worth)]
+def parse_strengths(words: Sequence[str], systems: Sequence[str]) -> dict[str, float]:
+    """Read strengths in the order of the systems, or as SYSTEM=STRENGTH.
+
+    Raises
+    ------
+    SimulationError
+        A word is no number, or it is not clear whose it is.
+
+    >>> parse_strengths(["1", "2.5"], ["a", "b"])
+    {'a': 1.0, 'b': 2.5}
+    >>> parse_strengths(["b=2", "a=1"], ["a", "b"])
+    {'a': 1.0, 'b': 2.0}
+    """
+    named = ["=" in word for word in words]
+    if any(named) != all(named):
+        raise SimulationError("strengths are given for all systems by name, or in their order for all")
+    if not any(named) and len(words) != len(systems):
+        raise SimulationError(f"{len(words)} strengths; expected one each for {', '.join(systems)}")
+    pairs = [word.rpartition("=")[::2] for word in words] if any(named) else list(zip(systems, words, strict=True))
+    found: dict[str, float] = {}
+    for system, word in pairs:
+        if system in found:
+            raise SimulationError(f"{system} has two strengths")
+        try:
+            found[system] = float(word)
+        except ValueError:
+            raise SimulationError(f"{system}: {word!r} is not a number") from None
+    if set(found) != set(systems):
+        raise SimulationError(f"strengths of {', '.join(found)}; expected {', '.join(systems)}")
+    return {system: found[system] for system in systems}
 
 
 def simulate(
@@ -82,7 +107,8 @@ def _take(
     rng: np.random.Generator,
 ) -> None:
     """Take the survey as one participant."""
-    external = f"simulated-{rng.bytes(8).hex()}"
+    # Ids are never drawn again, whatever the seed: nobody is taken for a participant of an earlier simulation.
+    external = f"simulated-{uuid.uuid4().hex}"
     language = study.languages[0]
     ticket, state = desk.open(study.name, external=external, language=language, preview=False, ticket=None)
     state = desk.consent(ticket, language=language, generation=state["generation"])
@@ -96,12 +122,12 @@ def _take(
         by_system = {systems[clip["src"].rpartition("/")[2]]: clip["item"] for clip in trial["clips"]}
         desk.events(ticket, _hear(trial, [GOLD, *by_system.values()]))
         for criterion in trial["criteria"]:
-            order = draw_order(strengths, rng)
+            ranks = draw(np.log(list(strengths.values())), rng).tolist()
             new = NewAnswer(
-                submission=uuid.UUID(bytes=rng.bytes(16), version=4).hex,
+                submission=uuid.uuid4().hex,
                 trial=trial["id"],
                 criterion=criterion,
-                ranks={by_system[system]: rank for rank, system in enumerate(order, 1)},
+                ranks={by_system[system]: rank for system, rank in zip(strengths, ranks, strict=True)},
                 generation=generation,
                 elapsed_ms=round(1000 * MEDIAN_S * float(rng.lognormal(sigma=0.4))),
             )

@@ -1,0 +1,237 @@
+"""The results of a study as text: Markdown to read, CSV for a spreadsheet, JSON with every test."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from survey import scoring, stats
+from survey.agreement import Agreement, agreement
+from survey.bootstrap import Interval
+from survey.definition import Study
+from survey.published import Published
+from survey.scoring import Standing
+from survey.stats import Comparison, CriticalDifference, Friedman, Withheld
+from survey.strengths import Strength, strengths
+
+# Columns of the CSV; those of the counts of each rank follow.
+LEADING = (
+    *("direction", "criterion", "system", "rankings", "total"),
+    *("mean_rank", "mean_rank_low", "mean_rank_high", "median_rank"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What there is on one criterion, in one direction (None: pooled); all by system in the study's order."""
+
+    criterion: str
+    direction: str | None
+    standings: tuple[Standing, ...]
+    mean_ranks: tuple[Interval, ...]
+    strengths: tuple[Strength, ...]
+    friedman: Friedman | Withheld
+    pairwise: tuple[Comparison, ...] | Withheld
+    nemenyi: CriticalDifference | Withheld
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a study.
+
+    Attributes
+    ----------
+    participants : who ranked at least once, the excluded left out unless `with_excluded`
+    excluded : who is marked as excluded
+    findings : direction by direction, the pooled ones last, and there criterion by criterion
+    agreement : between the criteria, all directions pooled
+    published : totals in print of the same study, of all directions together
+    """
+
+    study: Study
+    participants: int
+    excluded: int
+    with_excluded: bool
+    findings: tuple[Finding, ...]
+    agreement: tuple[Agreement, ...]
+    published: Published | None
+
+
+def collect(
+    study: Study, frame: pd.DataFrame, published: Published | None, *, with_excluded: bool = False, seed: int = 0
+) -> Report:
+    """All that a frame of rankings says; raises ValueError as `scoring.wide` does."""
+    systems = [system.key for system in study.systems]
+    found = []
+    for direction in [*(one.key for one in study.directions), None]:
+        for criterion in (one.key for one in study.criteria):
+            rankings = stats.select(
+                frame, criterion=criterion, direction=direction, systems=systems, with_excluded=with_excluded
+            )
+            standings = scoring.standings(
+                frame[frame["criterion"] == criterion],
+                systems=systems,
+                criteria=[criterion],
+                directions=[one.key for one in study.directions],
+                with_excluded=with_excluded,
+            )
+            found.append(
+                Finding(
+                    criterion,
+                    direction,
+                    tuple(one for one in standings if one.direction == direction),
+                    stats.mean_ranks(rankings, seed=seed),
+                    strengths(rankings, seed=seed),
+                    stats.friedman(rankings, seed=seed),
+                    stats.pairwise(rankings, seed=seed),
+                    stats.nemenyi(rankings),
+                )
+            )
+    criteria = [criterion.key for criterion in study.criteria]
+    kept = frame if with_excluded else frame[~frame["excluded"].astype(bool)]
+    return Report(
+        study,
+        int(kept["participant"].nunique()),
+        int(frame.loc[frame["excluded"].astype(bool), "participant"].nunique()),
+        with_excluded,
+        tuple(found),
+        agreement(frame, criteria=criteria, with_excluded=with_excluded, seed=seed),
+        published,
+    )
+
+
+def as_markdown(report: Report) -> str:
+    """Totals, mean ranks and tests, each direction first and the sum of all last."""
+    study = report.study
+    k = len(study.systems)
+    out = [f"# {study.name}: results", ""]
+    out.append(f"{report.participants} participants{_excluded(report)}. Rank 1 scores {k} and rank {k} scores 1.")
+    for title, findings in _by_direction(report):
+        published = report.published if findings[0].direction is None else None
+        out += ["", f"## {title}", "", "Totals (higher is better):", "", *_totals(report, findings, published)]
+        if published is not None:
+            out += ["", f"In brackets: {published.source}, of {published.rankings} rankings for each criterion."]
+        out += ["", "Mean ranks (lower is better) with intervals of 95 % over participants:", ""]
+        out += [*_rows(report, findings, lambda of, place: _shown_interval(of.mean_ranks[place])), ""]
+        out += ["Chances to be ranked first, of the Plackett-Luce model (higher is better):", ""]
+        out += [*_rows(report, findings, lambda of, place: _shown_interval(of.strengths[place].first)), ""]
+        out += [f"- {_title(study, of.criterion)}: {_shown_test(of.friedman)}" for of in findings]
+    if report.agreement:
+        out += ["", "## Agreement between the criteria", "", "Kendall's tau, -1 to 1, higher is more alike:", ""]
+        for one in report.agreement:
+            names = f"{_title(study, one.a)} and {_title(study, one.b)}"
+            out.append(f"- {names}: {_shown_interval(one.tau)}")
+    return "\n".join(out) + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """A row for each direction (empty: all), criterion and system."""
+    k = len(report.study.systems)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*LEADING, *(f"rank_{rank}" for rank in range(1, k + 1)), "published_total", "published_rankings"])
+    for of in report.findings:
+        for one, mean in zip(of.standings, of.mean_ranks, strict=True):
+            known = report.published if of.direction is None else None
+            printed = (known.totals[of.criterion][one.system], known.rankings) if known is not None else ("", "")
+            writer.writerow(
+                [of.direction or "", of.criterion, one.system, one.rankings, one.total]
+                + [_plain(value) for value in (mean.value, mean.low, mean.high, one.median_rank)]
+                + [*one.rank_counts, *printed]
+            )
+    return out.getvalue()
+
+
+def as_json(report: Report) -> str:
+    """Everything; what is not a number, or was withheld, is null or says why."""
+    known = report.published
+    table = {
+        "study": report.study.name,
+        "systems": {system.key: system.title for system in report.study.systems},
+        "participants": report.participants,
+        "excluded": report.excluded,
+        "with_excluded": report.with_excluded,
+        "findings": [asdict(of) for of in report.findings],
+        "agreement": [asdict(one) for one in report.agreement],
+        "published": None if known is None else asdict(known),
+    }
+    return json.dumps(_finite(table), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Report], str]] = {"csv": as_csv, "md": as_markdown, "json": as_json}
+
+
+def _by_direction(report: Report) -> Iterator[tuple[str, list[Finding]]]:
+    titles = {one.key: f"{one.title} ({one.key})" for one in report.study.directions}
+    for direction in [*titles, None]:
+        title = titles[direction] if direction is not None else "All directions together"
+        yield title, [of for of in report.findings if of.direction == direction]
+
+
+def _title(study: Study, criterion: str) -> str:
+    return next(one.title[study.languages[0]] for one in study.criteria if one.key == criterion)
+
+
+def _excluded(report: Report) -> str:
+    if not report.excluded:
+        return ""
+    return f", {report.excluded} of them excluded" if report.with_excluded else f", {report.excluded} more excluded"
+
+
+def _totals(report: Report, findings: list[Finding], published: Published | None) -> list[str]:
+    def cell(of: Finding, place: int) -> str:
+        one = of.standings[place]
+        return str(one.total) if published is None else f"{one.total} ({published.totals[of.criterion][one.system]})"
+
+    return _rows(report, findings, cell)
+
+
+def _rows(report: Report, findings: list[Finding], cell: Callable[[Finding, int], str]) -> list[str]:
+    """A table, systems down and criteria across."""
+    heads = " | ".join(_title(report.study, of.criterion) for of in findings)
+    return [
+        f"| | {heads} |",
+        "|---|" + "---:|" * len(findings),
+        *(
+            f"| {system.title} | {' | '.join(cell(of, place) for of in findings)} |"
+            for place, system in enumerate(report.study.systems)
+        ),
+    ]
+
+
+def _shown_interval(one: Interval) -> str:
+    if math.isnan(one.value):
+        return "none"
+    return f"{one.value:.2f}" if math.isnan(one.low) else f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+
+
+def _shown_test(test: Friedman | Withheld) -> str:
+    if isinstance(test, Withheld):
+        return test.reason
+    return (
+        f"Friedman chi-square({test.df}) = {test.chi_square:.2f}, p {_shown_p(test.p_chi_square)}; Iman-Davenport "
+        f"F({test.df}, {test.df_error}) = {test.f:.2f}, p {_shown_p(test.p_f)}; permutation p "
+        f"{_shown_p(test.p_permutation)}; Kendall's W = {test.kendall_w:.3f}"
+    )
+
+
+def _shown_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _plain(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _finite(value: Any) -> Any:
+    """The same without numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,130 @@
+"""Tests of survey/report.py: figures worked by hand, in three forms."""
+
+import csv
+import io
+import json
+
+import pandas as pd
+import pytest
+
+from survey.published import Published
+from survey.report import FORMATS, Report, as_csv, as_json, as_markdown, collect
+from survey.scoring import as_frame
+from survey.stats import Withheld
+from tests.survey_study import tiny_study
+
+SYSTEMS = ("red", "green", "blue")
+PUBLISHED = Published("A paper", 24, {key: {"red": 48, "green": 48, "blue": 48} for key in ("content", "style")})
+
+
+def frame(*, participants: int = 12) -> pd.DataFrame:
+    """All put blue first; in one direction and criterion all put red last, else half of them."""
+    same = [[3, 2, 1]] * participants
+    split = [[3, 2, 1], [2, 3, 1]] * (participants // 2)
+    return pd.concat(
+        as_frame(ranks, SYSTEMS, criterion=criterion, direction=direction)
+        for criterion, direction, ranks in (
+            ("content", "there", same),
+            ("content", "back", split),
+            ("style", "there", split),
+            ("style", "back", split),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return collect(tiny_study(), frame(), PUBLISHED)
+
+
+def test_each_direction_comes_first_and_the_sum_last(report: Report) -> None:
+    found = [(of.direction, of.criterion, [one.total for one in of.standings]) for of in report.findings]
+    assert found == [
+        ("there", "content", [12, 24, 36]),
+        ("there", "style", [18, 18, 36]),
+        ("back", "content", [18, 18, 36]),
+        ("back", "style", [18, 18, 36]),
+        (None, "content", [30, 42, 72]),
+        (None, "style", [36, 36, 72]),
+    ]
+    assert (report.participants, report.excluded) == (12, 0)
+
+
+def test_markdown_prints_the_table_beside_the_published_one(report: Report) -> None:
+    text = as_markdown(report)
+    assert "12 participants. Rank 1 scores 3 and rank 3 scores 1." in text
+    there, back, pooled = text.split("## ")[1:4]
+    assert there.startswith("There (there)")
+    assert "| Red | 12 | 18 |" in there
+    assert "(48)" not in there + back
+    assert "| Red | 30 (48) | 36 (48) |" in pooled
+    assert "A paper, of 24 rankings" in pooled
+    assert "| Blue | 1.00 (1.00 to 1.00) | 1.00 (1.00 to 1.00) |" in pooled
+    # All twelve alike: chi-square is n (k - 1) and W is 1.
+    assert "content: Friedman chi-square(2) = 24.00, p < 0.001" in there
+    assert "Kendall's W = 1.000" in there
+    # In one direction the same twelve times or half of them, a third for the others; in the other all the same.
+    assert "- content and style: 0.83" in text
+
+
+def test_csv_has_a_row_for_each_direction_criterion_and_system(report: Report) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(report))))
+    assert len(rows) == 3 * 2 * 3
+    assert rows[0] == {
+        "direction": "there", "criterion": "content", "system": "red", "rankings": "12", "total": "12",
+        "mean_rank": "3", "mean_rank_low": "3", "mean_rank_high": "3", "median_rank": "3",
+        "rank_1": "0", "rank_2": "0", "rank_3": "12", "published_total": "", "published_rankings": "",
+    }  # fmt: skip
+    pooled = [row for row in rows if row["direction"] == ""]
+    assert {(row["published_total"], row["published_rankings"]) for row in pooled} == {("48", "24")}
+    for row in rows:
+        assert sum(int(row[f"rank_{rank}"]) for rank in (1, 2, 3)) == int(row["rankings"])
+
+
+def test_json_holds_every_test(report: Report) -> None:
+    table = json.loads(as_json(report))
+    first = table["findings"][0]
+    assert first["friedman"]["kendall_w"] == 1
+    # Infinite where all are alike, which JSON does not have.
+    assert first["friedman"]["f"] is None
+    assert [(one["a"], one["b"]) for one in first["pairwise"]] == [("red", "green"), ("red", "blue"), ("green", "blue")]
+    assert first["pairwise"][0]["rank_biserial"] == -1
+    assert first["nemenyi"]["mean_ranks"] == [3, 2, 1]
+    assert table["published"]["totals"]["style"]["red"] == 48
+    assert table["systems"] == {"red": "Red", "green": "Green", "blue": "Blue"}
+
+
+def test_under_ten_participants_tests_are_withheld() -> None:
+    report = collect(tiny_study(), frame(participants=4), None)
+    text = as_markdown(report)
+    reason = report.findings[0].friedman
+    assert isinstance(reason, Withheld)
+    assert text.count(reason.reason) == 6
+    assert "chi-square" not in text
+    assert json.loads(as_json(report))["findings"][0]["pairwise"] == {"participants": 4, "reason": reason.reason}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_study_without_answers_has_results_too(form: str) -> None:
+    report = collect(tiny_study(), frame().iloc[:0], PUBLISHED)
+    text = FORMATS[form](report)
+    assert "nan" not in text.lower()
+    assert report.participants == 0
+
+
+def test_the_excluded_are_left_out_unless_asked_for() -> None:
+    some = frame()
+    some["excluded"] = some["participant"].isin(["p_001", "p_002"])
+    report = collect(tiny_study(), some, None)
+    assert (report.participants, report.excluded) == (10, 2)
+    assert [one.total for one in report.findings[0].standings] == [10, 20, 30]
+    assert "10 participants, 2 more excluded." in as_markdown(report)
+    everyone = collect(tiny_study(), some, None, with_excluded=True)
+    assert [one.total for one in everyone.findings[0].standings] == [12, 24, 36]
+    assert "12 participants, 2 of them excluded." in as_markdown(everyone)
+
+
+def test_the_same_seed_gives_the_same_text() -> None:
+    assert as_json(collect(tiny_study(), frame(), None, seed=3)) == as_json(
+        collect(tiny_study(), frame(), None, seed=3)
+    )
