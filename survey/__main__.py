@@ -11,7 +11,7 @@ from pathlib import Path
 
 from db.records import StoreError, VersionRecord
 from db.store import Store
-from survey.definition import Study, StudyError, from_json, load, shipped
+from survey.definition import Study, StudyError, from_json, load, shipped, untranslated
 from survey.place import Place, place
 from survey.session import SurveyDesk, SurveyError
 
@@ -79,7 +79,7 @@ def _latest(store: Store, study: str) -> VersionRecord:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from survey.build import common_loudness, measure
+    from survey.build import alike, common_loudness, measure
 
     study = _load(arguments.study)
     levels = measure(study)
@@ -93,6 +93,10 @@ def _check(arguments: argparse.Namespace) -> int:
     print(f"{study.name}: {', '.join(_counted(len(some), noun) for some, noun in parts)}; {', '.join(study.languages)}")
     print(f"{len(levels)} stimuli, {minutes:.1f} minutes, will be {common_loudness(list(levels.values())):.1f} LUFS")
     print(f"{_counted(study.slots, 'slot')} of {_counted(study.trials_per_participant, 'trial')}")
+    for language, left in untranslated(study).items():
+        print(f"musicstar-survey: {left} words of the pages stay English in {language}", file=sys.stderr)
+    for one, other in alike(study):
+        print(f"musicstar-survey: {one.path.name} and {other.path.name} are the same file", file=sys.stderr)
     return 0
 
 

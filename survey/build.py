@@ -109,6 +109,13 @@ def _differing(levels: Mapping[Stimulus, Levels]) -> Iterator[Fault]:
                 )
 
 
+def alike(study: Study) -> list[tuple[Stimulus, Stimulus]]:
+    """Stimuli of one piece and direction with the same content, which nobody can rank; each with the first of them."""
+    first: dict[tuple[str, str, str], Stimulus] = {}
+    pairs = ((first.setdefault((one.piece, one.direction, one.sha256), one), one) for one in study.stimuli)
+    return [(one, other) for one, other in pairs if one is not other]
+
+
 def common_loudness(levels: Sequence[Levels]) -> float:
     """The loudness that every clip can have below the ceiling: -23 LUFS, or less where peaks are high."""
     return min(TARGET_LUFS, *(level.highest_lufs for level in levels))

@@ -48,6 +48,7 @@ __all__ = [
     "load",
     "shipped",
     "to_json",
+    "untranslated",
     "write_lock",
 ]
 
@@ -104,6 +105,13 @@ def load(path: str | Path, *, contact: str | None = None) -> Study:
 
 def _flowing(text: str) -> str:
     return re.sub(r"(?<!\n)\n(?!\n|- )", " ", text.strip())
+
+
+def untranslated(study: Study) -> dict[str, int]:
+    """How many words of the pages a study leaves in English, by its other languages; those that leave none left out."""
+    known = tomllib.loads(WORDS.read_text(encoding="utf-8"))
+    left = len(known) - len(study.strings)
+    return {language: left for language in study.languages if not language.startswith("en") and left}
 
 
 def to_json(study: Study) -> str:

@@ -90,9 +90,10 @@ class ExclusionRule:
     Attributes
     ----------
     kind :
-        "failed_headphones": failed the headphone check; "fast_trials": the median time per trial is below `threshold`
-        seconds; "unheard": ranked outputs of which there is no record of playing; "incomplete": not all trials
-        answered; "same_order": ranked by the letters, or in one order of them, in all trials
+        "failed_headphones": failed the headphone check; "fast_trials": the median time of a trial is below `threshold`
+        seconds; "unheard": an output was ranked of which there is no record of playing; "incomplete": left before all
+        rankings were given; "same_order": all rankings put the letters in one and the same order
+    threshold : of "fast_trials" alone
     """
 
     kind: RuleKind

@@ -100,7 +100,7 @@ class Section:
                 self.note(key, f"is missing; expected {noun}")
             return None
         value = self._value[key]
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) < 2**53:
             value = float(value)
         if type(value) is kind:
             return value

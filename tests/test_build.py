@@ -238,6 +238,15 @@ def test_of_two_builds_at_once_one_is_kept(
     assert {f"{one.media}.wav" for one in store.stimuli(built.version.id)} == clips(tmp_path / "media").keys()
 
 
+def test_files_with_the_same_content_are_told(file: Path) -> None:
+    assert building.alike(load(file)) == []
+    (file.parent / "p1.up.b.wav").write_bytes((file.parent / "p1.up.a.wav").read_bytes())
+    (file.parent / "p2.up.b.wav").write_bytes((file.parent / "p1.up.a.wav").read_bytes())
+    write_lock(file)
+    found = [(one.path.name, other.path.name) for one, other in building.alike(load(file))]
+    assert found == [("p1.up.a.wav", "p1.up.b.wav")]
+
+
 def test_the_common_loudness_is_that_of_broadcasts_where_peaks_allow() -> None:
     level = building.Levels(loudness_lufs=-30, true_peak_dbtp=-18, samples=1, sample_rate=RATE)
     assert common_loudness([level]) == -23

@@ -1,15 +1,17 @@
 """Tests of survey/definition.py and what it reads with: every fault of a study file, with its line and field."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from survey import definition
 from survey.definition import GOLD, Study, StudyError, from_json, load, to_json
 from survey.locks import lock_path
+from survey.tables import Fault
 
 TINY = """\
 name = "tiny"
@@ -319,6 +321,73 @@ def test_json_of_another_make_is_refused(old: str, new: str, problem: str, write
 def test_json_that_is_no_table_is_refused(text: str) -> None:
     with pytest.raises(StudyError):
         from_json(text)
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    3.5,
+    10**400,
+    float("inf"),
+    "",
+    "x",
+    "\ud800",
+    [],
+    {},
+    [1],
+    {"en": 1},
+    [[]],
+    [{}],
+)
+
+
+def places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where anything stands in a value of JSON."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*place, key)
+        yield from places(item, (*place, key))
+
+
+def test_whatever_stands_anywhere_is_read_or_refused(write: Callable[[str], Path]) -> None:
+    sound = to_json(locked(load(write(TINY))))
+    refused = 0
+    for *around, key in places(json.loads(sound)):
+        for junk in JUNK:
+            table = json.loads(sound)
+            within = table
+            for step in around:
+                within = within[step]
+            within[key] = junk
+            try:
+                study = from_json(json.dumps(table))
+            except StudyError:
+                refused += 1
+            else:
+                assert from_json(to_json(study)) == study
+    assert refused > 2000
+
+
+@pytest.mark.parametrize("value", ["1", '"x"', "true", "[]", "{}", "[{}]", "{ en = 1 }", "nan", "1979-05-27"])
+def test_whatever_is_said_of_any_key_is_read_or_refused_with_a_line(value: str, write: Callable[[str], Path]) -> None:
+    lines = TINY.splitlines()
+    for n, line in enumerate(lines):
+        key, equals, _ = line.partition(" =")
+        changed = [*lines[:n], *([f"{key} = {value}"] if equals else []), *lines[n + 1 :]]
+        found: tuple[Fault, ...] = ()
+        try:
+            load(write("\n".join(changed)))
+        except StudyError as error:
+            found = error.faults
+        assert all(fault.line is not None and 1 <= fault.line <= len(changed) + 1 for fault in found)
+
+
+def test_words_of_the_pages_that_are_not_translated(write: Callable[[str], Path]) -> None:
+    study = load(write(TINY))
+    left = definition.untranslated(study)
+    assert set(left) == {"de"}
+    assert definition.untranslated(replace(study, strings={})) == {"de": left["de"] + 1}
+    assert definition.untranslated(load(definition.shipped("music-star"))) == {}
 
 
 # Files and hashes
