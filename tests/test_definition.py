@@ -1,85 +1,18 @@
-"""Tests of survey/definition.py and what it reads with: every fault of a study file, with its line and field."""
+"""Tests of survey/definition.py: every fault of a study file, with its line and field; the built-in study."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from survey import definition
-from survey.definition import GOLD, Study, StudyError, from_json, load, to_json
-from survey.locks import lock_path
-from survey.tables import Fault
+from survey.definition import GOLD, StudyError, load
+from tests.study_file import TINY, written
 
-TINY = """\
-name = "tiny"
-languages = ["en", "de"]
-title = { en = "Title", de = "Titel" }
-welcome = "Hello"
-consent = '''
-Ask
-{contact}.
-
-- one
-- two
-'''
-thanks = "Thanks"
-contact = "Ada, ada@example.org"
-trials_per_participant = 2
-slots = 4
-seed = 7
-practice = { piece = "p0", direction = "up" }
-systems = [{ key = "a", title = "A" }, { key = "b", title = "B" }]
-pieces = [
-    { key = "p1", title = "First" },
-    { key = "p2", title = "Second" },
-]
-
-[[directions]]
-key = "up"
-title = "Upwards"
-
-[[directions]]
-key = "down"
-title = "Downwards"
-
-[[background]]
-key = "experience"
-text = "Experience?"
-kind = "choice"
-options = [
-    { key = "none", text = "None" },
-    { key = "some", text = { en = "Some", de = "Etwas" } },
-]
-
-[[background]]
-key = "age"
-text = "Age?"
-kind = "number"
-required = false
-
-[[criteria]]
-key = "content"
-title = "Content"
-question = "How well?"
-best = "best"
-worst = "worst"
-
-[[exclusions]]
-kind = "fast_trials"
-threshold = 20
-description = "Too fast."
-
-[stimuli]
-folder = "clips"
-
-[strings]
-continue = "Onwards"
-"""
-
-# What each change of the file above is refused with: line, field, and a part of the problem.
+# What each change of the small file is refused with: line, field, and a part of the problem.
 FAULTS: dict[str, tuple[str, str, int, str, str]] = {
     "missing": ('thanks = "Thanks"\n', "", 1, "thanks", "missing"),
     "unknown key": ('name = "tiny"', 'name = "tiny"\nnmae = "x"', 2, "nmae", "unknown"),
@@ -165,19 +98,7 @@ FAULTS: dict[str, tuple[str, str, int, str, str]] = {
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
     """Writes a study file."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "tiny.toml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
-def locked(study: Study) -> Study:
-    """The study as its stimuli had hashes, without their paths."""
-    stimuli = (replace(one, path=Path(), sha256=f"{n:064x}") for n, one in enumerate(study.stimuli))
-    return replace(study, stimuli=tuple(stimuli))
+    return partial(written, tmp_path)
 
 
 def test_a_study_is_read(write: Callable[[str], Path]) -> None:
@@ -275,178 +196,12 @@ def test_single_stimuli_may_lie_elsewhere(write: Callable[[str], Path], tmp_path
         load(write(TINY.replace("[strings]", one + one + "[strings]")))
 
 
-# JSON
-
-
-def test_json_gives_the_study_back(write: Callable[[str], Path]) -> None:
-    study = locked(load(write(TINY)))
-    text = to_json(study)
-    assert from_json(text) == study
-    assert to_json(from_json(text)) == text
-    assert "clips" not in text
-    assert "\n" not in text
-    without = locked(load(write(TINY.replace('practice = { piece = "p0", direction = "up" }\n', ""))))
-    assert from_json(to_json(without)) == without
-
-
-def test_json_is_the_same_for_equal_studies_and_differs_with_a_hash(write: Callable[[str], Path]) -> None:
-    study = locked(load(write(TINY)))
-    reordered = TINY.replace("slots = 4\nseed = 7", "seed = 7\nslots = 4")
-    assert to_json(locked(load(write(reordered)))) == to_json(study)
-    changed = replace(study, stimuli=(replace(study.stimuli[0], sha256="f" * 64), *study.stimuli[1:]))
-    assert to_json(changed) != to_json(study)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "problem"),
-    [
-        ('"slots":4', '"slots":true', "slots: True is not a whole number"),
-        ('"slots":4', '"slots":4,"more":1', "more: is unknown"),
-        ('"system":"gold"', '"system":"a"', "stimuli: are not those of"),
-        ('"lease_minutes":120.0', '"lease_minutes":NaN', "lease_minutes: nan is out of range"),
-        ('"sha256":"0', '"sha256":"g', "stimuli[0].sha256"),
-        ('"Hello"', r'"\ud800"', "control character"),
-        ('"name":', '"name"', "not valid JSON"),
-    ],
-)
-def test_json_of_another_make_is_refused(old: str, new: str, problem: str, write: Callable[[str], Path]) -> None:
-    text = to_json(locked(load(write(TINY))))
-    assert old in text
-    with pytest.raises(StudyError) as caught:
-        from_json(text.replace(old, new, 1))
-    assert problem in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["[]", "3", "", "[" * 100_000])
-def test_json_that_is_no_table_is_refused(text: str) -> None:
-    with pytest.raises(StudyError):
-        from_json(text)
-
-
-JUNK: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    3.5,
-    10**400,
-    float("inf"),
-    "",
-    "x",
-    "\ud800",
-    [],
-    {},
-    [1],
-    {"en": 1},
-    [[]],
-    [{}],
-)
-
-
-def places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where anything stands in a value of JSON."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        yield (*place, key)
-        yield from places(item, (*place, key))
-
-
-def test_whatever_stands_anywhere_is_read_or_refused(write: Callable[[str], Path]) -> None:
-    sound = to_json(locked(load(write(TINY))))
-    refused = 0
-    for *around, key in places(json.loads(sound)):
-        for junk in JUNK:
-            table = json.loads(sound)
-            within = table
-            for step in around:
-                within = within[step]
-            within[key] = junk
-            try:
-                study = from_json(json.dumps(table))
-            except StudyError:
-                refused += 1
-            else:
-                assert from_json(to_json(study)) == study
-    assert refused > 2000
-
-
-@pytest.mark.parametrize("value", ["1", '"x"', "true", "[]", "{}", "[{}]", "{ en = 1 }", "nan", "1979-05-27"])
-def test_whatever_is_said_of_any_key_is_read_or_refused_with_a_line(value: str, write: Callable[[str], Path]) -> None:
-    lines = TINY.splitlines()
-    for n, line in enumerate(lines):
-        key, equals, _ = line.partition(" =")
-        changed = [*lines[:n], *([f"{key} = {value}"] if equals else []), *lines[n + 1 :]]
-        found: tuple[Fault, ...] = ()
-        try:
-            load(write("\n".join(changed)))
-        except StudyError as error:
-            found = error.faults
-        assert all(fault.line is not None and 1 <= fault.line <= len(changed) + 1 for fault in found)
-
-
 def test_words_of_the_pages_that_are_not_translated(write: Callable[[str], Path]) -> None:
     study = load(write(TINY))
     left = definition.untranslated(study)
     assert set(left) == {"de"}
     assert definition.untranslated(replace(study, strings={})) == {"de": left["de"] + 1}
     assert definition.untranslated(load(definition.shipped("music-star"))) == {}
-
-
-# Files and hashes
-
-
-@pytest.fixture
-def tiny(write: Callable[[str], Path]) -> Path:
-    """A study file with a file of a few bytes for each stimulus."""
-    path = write(TINY)
-    (path.parent / "clips").mkdir()
-    for n, one in enumerate(load(path).stimuli):
-        one.path.write_bytes(bytes([n]))
-    return path
-
-
-def test_the_lock_file_holds_the_hashes(tiny: Path) -> None:
-    with pytest.raises(StudyError, match="is not in the lock file") as caught:
-        definition.check_files(load(tiny))
-    assert len(caught.value.faults) == 15
-    lock = definition.write_lock(tiny)
-    assert lock == lock_path(tiny)
-    assert lock.name == "tiny.lock.json"
-    # sha256 of one zero byte.
-    first = json.loads(lock.read_text(encoding="utf-8"))["clips/p1.up.gold.flac"]
-    assert first == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-    study = load(tiny)
-    assert study.stimuli[0].sha256 == first
-    definition.check_files(study)
-    before = lock.read_bytes()
-    definition.write_lock(tiny)
-    assert lock.read_bytes() == before
-
-
-def test_files_that_changed_or_went_are_all_named(tiny: Path) -> None:
-    definition.write_lock(tiny)
-    study = load(tiny)
-    study.stimuli[3].path.write_bytes(b"another")
-    study.stimuli[5].path.unlink()
-    with pytest.raises(StudyError) as caught:
-        definition.check_files(study)
-    assert [fault.field for fault in caught.value.faults] == [str(study.stimuli[n].path) for n in (3, 5)]
-    assert "the lock file" in caught.value.faults[0].problem
-    assert "No such file" in caught.value.faults[1].problem
-    with pytest.raises(StudyError, match="No such file"):
-        definition.write_lock(tiny)
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"clips/p1.up.gold.flac": 3}', '{"clips/p1.up.gold.flac": "abc"}'])
-def test_a_damaged_lock_file_is_a_fault(content: str, tiny: Path) -> None:
-    lock_path(tiny).write_text(content, encoding="utf-8")
-    with pytest.raises(StudyError, match=r"tiny.lock.json .*musicstar-survey lock"):
-        load(tiny)
-
-
-def test_a_folder_elsewhere_is_locked_as_well(tiny: Path, tmp_path: Path) -> None:
-    clips = (tmp_path / "clips").rename(tmp_path / "elsewhere")
-    tiny.write_text(TINY.replace('"clips"', f"'{clips}'"), encoding="utf-8")
-    definition.write_lock(tiny)
-    definition.check_files(load(tiny))
 
 
 # The built-in study
