@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,22 +237,13 @@ def _add_routes(app: FastAPI, desk: Desk, examples: tuple[jobs.Example, ...]) ->
     @app.post("/clips")
     async def new_clip(request: Request, name: str, part: str = "mixture", to: str = "") -> Response:
         """Take a file as (a part of) a clip: the body is the file."""
-        try:
-            _same_origin(request)
+
+        async def take() -> Response:
             job = Job.find(desk.data, to) if to else Job.create(desk.data)
-            try:
+            with _undone(job, new=not to):
                 return await _take_file(desk, job, request, name, part)
-            except (JobError, ClientDisconnect, OSError):
-                if not to:
-                    job.delete()
-                raise
-        except JobError as error:
-            return JSONResponse({"error": str(error)}, status_code=410 if isinstance(error, JobGone) else 422)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except OSError as error:
-            LOG.exception("a clip could not be stored")
-            return JSONResponse({"error": f"The clip could not be stored here ({error.strerror})."}, status_code=507)
+
+        return await _answer(request, take)
 
     @app.post("/examples/{number}/{domain}")
     async def example_clip(request: Request, number: str, domain: Domain) -> Response:
@@ -260,12 +251,40 @@ def _add_routes(app: FastAPI, desk: Desk, examples: tuple[jobs.Example, ...]) ->
         piece = next((piece for piece in examples if piece.number == number), None)
         if piece is None:
             return JSONResponse({"error": "There is no such example."}, status_code=404)
-        try:
-            _same_origin(request)
+
+        async def take() -> Response:
             job = piece.order_clip(desk.data, domain)
-            return _accepted(job, await desk.inspect(job))
-        except JobError as error:
-            return JSONResponse({"error": str(error)}, status_code=422)
+            with _undone(job, new=True):
+                return _accepted(job, await desk.inspect(job))
+
+        return await _answer(request, take)
+
+
+@contextlib.contextmanager
+def _undone(job: Job, *, new: bool) -> Iterator[None]:
+    """Take a new job away again if what is done with it fails, whatever the failure; say so if it is gone already."""
+    try:
+        yield
+    except BaseException as error:
+        if new:
+            job.delete()
+        elif isinstance(error, OSError):
+            Job.find(job.folder.parent, job.id)
+        raise
+
+
+async def _answer(request: Request, take: Callable[[], Awaitable[Response]]) -> Response:
+    """The answer to a clip, or the sentence of what was wrong with it."""
+    try:
+        _same_origin(request)
+        return await take()
+    except JobError as error:
+        return JSONResponse({"error": str(error)}, status_code=410 if isinstance(error, JobGone) else 422)
+    except ClientDisconnect:
+        return Response(status_code=400)
+    except OSError as error:
+        LOG.exception("a clip could not be stored")
+        return JSONResponse({"error": f"The clip could not be stored here ({error.strerror})."}, status_code=507)
 
 
 def _same_origin(request: Request) -> None:

@@ -50,13 +50,13 @@ def _number(least: float, *, above: bool = False) -> Callable[[str], float]:
 def _count(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     """A reader of whole numbers from `least` to `most`."""
 
-    def count(text: str) -> int:
+    def integer(text: str) -> int:
         value = int(text)
         if not least <= value <= most:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} to {most}")
         return value
 
-    return count
+    return integer
 
 
 def _folder(text: str) -> str:
@@ -72,7 +72,8 @@ def _translate(arguments: argparse.Namespace) -> int:
     if arguments.stems is not None:
         melody, accompaniment = arguments.stems
         stems = audio.read(melody), audio.read(accompaniment)
-    inputs = list(dict.fromkeys(_audio_files(arguments.inputs, out=Path(arguments.out))))
+    found = _audio_files(arguments.inputs, out=Path(arguments.out))
+    inputs = list({path.resolve(): path for path in found}.values())
     if stems is None and not inputs:
         raise ValueError(f"no audio files among the inputs; expected {', '.join(audio.SUFFIXES)}")
     if stems is not None and len(inputs) > 1:

@@ -24,7 +24,7 @@ UNKNOWN_FRAMES = 2**62
 # Programs that write a WAV into a pipe put one of the largest numbers where its length belongs.
 UNKNOWN_BYTES = 0x7FFF0000
 # Some writers count a little wrong.
-MISSING_BYTES = 1024
+MISSING_BYTES = 4096
 MAX_OGG_PAGE_BYTES = 65_307
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MU = 255
@@ -162,6 +162,10 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
     """Samples, float32 [T, channels], and sample rate in Hz of a file."""
     import soundfile
 
+    def require_length(samples: int, sample_rate: int) -> None:
+        if max_duration_s is not None and samples > max_duration_s * sample_rate:
+            raise AudioError(f"{path.name}: {samples / sample_rate:.1f} s long, the limit is {max_duration_s:g} s")
+
     try:
         # Given a path, soundfile takes the suffix for the format and fails in other ways on some.
         with path.open("rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as file:
@@ -175,10 +179,12 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
             # libsndfile neither seeks in such a stream nor reads its last block.
             if file.frames >= UNKNOWN_FRAMES:
                 raise AudioError(f"{path.name}: its header leaves the length open; expected one that states it")
-            duration_s = file.frames / file.samplerate
-            if max_duration_s is not None and duration_s > max_duration_s:
-                raise AudioError(f"{path.name}: {duration_s:.1f} s long, the limit is {max_duration_s:g} s")
-            frames = file.read(dtype="float32", always_2d=True)
+            if file.format == "MP3" and not _counts_frames(path):
+                frames, sample_rate = _decode_mp3(path)
+                require_length(len(frames), sample_rate)
+                return frames, sample_rate
+            require_length(file.frames, file.samplerate)
+            frames = file.read(file.frames, dtype="float32", always_2d=True)
             if _is_cut_off(path, file.format, announced=file.frames, found=len(frames)):
                 raise AudioError(
                     f"{path.name}: cut off after {len(frames) / file.samplerate:.1f} s; expected a file that is whole"
@@ -188,9 +194,20 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
         reason = error.error_string.strip().rstrip(".") or "damaged, or cut off"
         raise AudioError(f"{path.name}: not readable as audio ({reason}); expected WAV, FLAC, OGG or MP3") from error
     except MemoryError as error:
-        raise AudioError(f"{path.name}: {duration_s:.0f} s long, too much for this machine's memory") from error
+        raise AudioError(f"{path.name}: too long for this machine's memory") from error
     except OSError as error:
         raise AudioError(f"{path.name}: not readable ({error.strerror})") from error
+
+
+def _decode_mp3(path: Path) -> tuple[np.ndarray, int]:
+    """Samples and rate of an MP3 that does not count its frames, of which libsndfile reads as many as it guesses."""
+    import miniaudio
+
+    try:
+        found = miniaudio.mp3_read_f32(path.read_bytes())
+    except miniaudio.DecodeError as error:
+        raise AudioError(f"{path.name}: not readable as audio ({error}); expected WAV, FLAC, OGG or MP3") from error
+    return np.frombuffer(found.samples, dtype=np.float32).reshape(-1, found.nchannels), found.sample_rate
 
 
 def _is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
@@ -199,9 +216,8 @@ def _is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
         if kind.startswith("WAV"):
             return _wav_bytes(stream) > path.stat().st_size + MISSING_BYTES
         if kind == "OGG":
-            return not _ends_with_last_page(stream)
-        # Without this header, which counts the frames, the length of an MP3 is guessed from its bytes.
-        return kind == "MP3" and _counts_frames(stream) and found < 0.99 * announced
+            return _ends_within_page(stream)
+    return kind == "MP3" and found < 0.99 * announced
 
 
 def _wav_bytes(stream: BinaryIO) -> int:
@@ -216,25 +232,27 @@ def _wav_bytes(stream: BinaryIO) -> int:
     return 0
 
 
-def _ends_with_last_page(stream: BinaryIO) -> bool:
-    """Whether an OGG file ends with a page that is all there and says that it is the last."""
+def _ends_within_page(stream: BinaryIO) -> bool:
+    """Whether the last page of an OGG file is not all there."""
     stream.seek(-min(MAX_OGG_PAGE_BYTES, stream.seek(0, io.SEEK_END)), io.SEEK_END)
-    _, _, page = stream.read().rpartition(b"OggS")
+    _, found, page = stream.read().rpartition(b"OggS")
     # Behind these four bytes a page has 23 of header, the last of which counts its segments, and their lengths.
-    if len(page) < 23 or not page[1] & 4:
-        return False
-    segments = page[22]
-    return len(page) >= 23 + segments + sum(page[23 : 23 + segments])
+    segments = page[22] if len(page) > 22 else 0
+    return bool(found) and len(page) < 23 + segments + sum(page[23 : 23 + segments])
 
 
-def _counts_frames(stream: BinaryIO) -> bool:
+def _counts_frames(path: Path) -> bool:
     """Whether the first frame of an MP3, behind its ID3 tag if it has one, says how many there are."""
-    head = stream.read(10)
-    if head[:3] == b"ID3":
+    with path.open("rb") as stream:
+        head = stream.read(10)
         size = sum((byte & 127) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
-        stream.seek(10 + size)
-    head = stream.read(4096)
-    return b"Xing" in head or b"Info" in head
+        stream.seek(10 + size if head.startswith(b"ID3") else 0)
+        head = stream.read(4096)
+    for tag in (b"Xing", b"Info"):
+        _, found, behind = head.partition(tag)
+        if found and len(behind) > 3:
+            return bool(behind[3] & 1)
+    return False
 
 
 def require_sound(clip: Clip, name: str, *, min_duration_s: float = 0.1) -> Clip:

@@ -255,10 +255,10 @@ class Desk:
             async for view in self._follow(job, order, future):
                 yield view
         finally:
-            job.cancel(order)
+            del self._orders[visitor]
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-            del self._orders[visitor]
+            job.cancel(order)
 
     async def _follow(self, job: Job, order: Order, future: "Future[Any]") -> AsyncIterator[View]:
         """Views of an order in a worker's hands, until it ends or is cancelled."""
@@ -290,6 +290,8 @@ def _failure(waiter: "asyncio.Future[Any]") -> str:
     if isinstance(error, JobError):
         return str(error)
     LOG.error("work in a worker process failed", exc_info=error)
+    if isinstance(error, OSError):
+        return f"The studio could not store its work ({error.strerror}): please try again later."
     return f"The work stopped with an error that is not yours: {type(error).__name__}: {error}."
 
 

@@ -5,6 +5,7 @@ the flag that cancels are files in it, each written whole or not at all. Nothing
 `musicstar.work`, which fills the folders, runs in worker processes.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -241,8 +242,8 @@ class Job:
         return tuple(Step(**step) for step in data)
 
     def cancel(self, order: Order) -> None:
-        """Ask the worker to stop this order; asking twice, or too late, does no harm."""
-        if self.folder.is_dir():
+        """Ask the worker to stop this order; asking twice, too late, or where nothing can be written does no harm."""
+        with contextlib.suppress(OSError):
             (self.folder / f"cancel.{order.run}").touch()
 
     def cancelled(self, order: Order) -> bool:
@@ -278,7 +279,11 @@ class Example:
         """A job that asks for this piece, to be heard in one domain with the other as gold standard."""
         job = Job.create(data)
         request = {"example": self.number, "name": self.title, "domain": heard.value, "voices": self.voices}
-        job.write_json("clip.json", request)
+        try:
+            job.write_json("clip.json", request)
+        except OSError:
+            job.delete()
+            raise
         return job
 
 

@@ -136,6 +136,22 @@ def test_bad_uploads_get_a_sentence(serve: Callable[[Visit], Any], tmp_path: Pat
     serve(visit)
 
 
+def test_a_disk_that_is_full_is_a_sentence(
+    serve: Callable[[Visit], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def visit(client: httpx.AsyncClient) -> None:
+        monkeypatch.setattr(Job, "write_json", fail)
+        for answer in (await send(client, b"RIFF"), await client.post("/examples/001/cv")):
+            assert answer.status_code == 507
+            assert "could not be stored here (No space left on device)" in answer.json()["error"]
+        assert not list((tmp_path / "data").iterdir())
+
+    serve(visit)
+
+
 def test_an_upload_that_breaks_off_leaves_nothing(serve: Callable[[Visit], Any], tmp_path: Path) -> None:
     async def visit(client: httpx.AsyncClient) -> None:
         made = client._transport.app  # type: ignore[attr-defined]

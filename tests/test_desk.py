@@ -160,6 +160,27 @@ def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monk
     assert views[-1].steps[0].state == "failed"
 
 
+def test_an_order_that_cannot_be_cancelled_gives_its_place_free(
+    counter: Callable[[], Desk], job: Job, monkeypatch: pytest.MonkeyPatch, studio: Studio
+) -> None:
+    order = Order(Domain.SP, ("mixture",))
+
+    async def visit(at: Desk) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        views = at.translate("me", job, order)
+        await anext(views)
+        monkeypatch.setattr(Path, "touch", fail)
+        await views.aclose()  # type: ignore[attr-defined]
+        async with asyncio.timeout(10):
+            while at.busy:  # noqa: ASYNC110 (the desk keeps a count, not an event)
+                await asyncio.sleep(0.05)
+
+    studio.pause_s = 0.2
+    run_at(counter, visit)
+
+
 def test_a_clip_deleted_meanwhile_is_said_to_be(job: Job) -> None:
     job.delete()
     for work_on_it in (("translate", job, Order(Domain.SP, ("mixture",))), ("inspect", job, LIMITS)):

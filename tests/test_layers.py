@@ -43,7 +43,7 @@ TRAINING_PACKAGES = {"torch", "numpy", "safetensors"}
 # What training does without unless it is asked for: sets that are not WAV files of 16 bits at 16 kHz, loudness,
 # and training a separator.
 LAZY_IN_TRAINING = {
-    "musicstar.audio": {"soundfile", "torchaudio", "pyloudnorm"},
+    "musicstar.audio": {"soundfile", "miniaudio", "torchaudio", "pyloudnorm"},
     "musicstar.separation": {"demucs"},
 }
 MULTIPITCH_USERS = {"musicstar.evaluate", "musicstar.__main__"}
@@ -151,14 +151,14 @@ def sql_outside_db(found: list[Import]) -> list[Import]:
 
 
 def survey_and_db_on_their_own(found: list[Import]) -> list[Import]:
-    """Imports between the science and the survey, save that the survey's pages use the player."""
+    """Imports between the science and the survey, save that the survey's pages use the player and the colours."""
     return [
         e
         for e in found
         if (
             _within(e.importer, "survey", "db")
             and e.package in ("musicstar", "torch", "torchaudio", "app")
-            and not (_within(e.importer, "survey.ui") and e.target == "musicstar.ui.player")
+            and not (_within(e.importer, "survey.ui") and e.target in ("musicstar.ui.player", "musicstar.ui.theme"))
         )
         or (_within(e.importer, "musicstar") and e.package in ("survey", "db", "app"))
         or (_within(e.importer, "db") and e.package == "survey")
