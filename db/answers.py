@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection
 
-from db.models import Draft, PlaybackEvent, RankItem, Response, Trial, TrialItem
+from db import statements
 from db.records import GOLD, Conflict, NewAnswer, Receipt, Refused, Stale, Unfinished
 from db.records import Draft as DraftRecord
 from db.records import PlaybackEvent as EventRecord
@@ -28,18 +28,22 @@ class Answers(Sessions):
                 raise Unfinished(CONSENT_FIRST)
             trial_id, criterion_id, items = self._question(connection, session, trial, criterion)
             _check_ranks(draft.ranks, items, whole=False)
-            place = and_(Draft.trial_id == trial_id, Draft.criterion_id == criterion_id)
-            known = connection.execute(select(Draft.sequence).where(place)).scalar()
-            values = {
-                "ranks_json": json.dumps(dict(draft.ranks)),
-                "sequence": draft.sequence,
-                "updated_at": self.instant(),
-            }
+            place = {"trial": trial_id, "criterion": criterion_id}
+            known = connection.execute(statements.DRAFT_BEFORE, place).scalar()
+            ranks, now = json.dumps(dict(draft.ranks)), self.instant()
             if known is None:
-                key = {"trial_id": trial_id, "criterion_id": criterion_id, "version_id": session.version_id}
-                connection.execute(insert(Draft).values({**key, **values}))
+                values = {
+                    "trial_id": trial_id,
+                    "criterion_id": criterion_id,
+                    "version_id": session.version_id,
+                    "ranks_json": ranks,
+                    "sequence": draft.sequence,
+                    "updated_at": now,
+                }
+                connection.execute(statements.NEW_DRAFT, values)
             elif draft.sequence >= known:
-                connection.execute(update(Draft).where(place).values(values))
+                change = {**place, "ranks": ranks, "place": draft.sequence, "now": now}
+                connection.execute(statements.CHANGE_DRAFT, change)
             self._renew(connection, session)
 
     def add_events(self, token_hash: str, events: Sequence[EventRecord]) -> int:
@@ -50,8 +54,7 @@ class Answers(Sessions):
                 raise Unfinished(CONSENT_FIRST)
             trials = self._trials_with_items(connection, session.id)
             heard = self._heard(connection, session.id)
-            count = select(func.count(PlaybackEvent.id)).where(PlaybackEvent.session_id == session.id)
-            room = MAX_EVENTS - connection.execute(count).scalar_one()
+            room = MAX_EVENTS - connection.execute(statements.COUNT_EVENTS, {"session": session.id}).scalar_one()
             rows: list[dict[str, Any]] = []
             now = self.instant()
             for place, event in enumerate(events):
@@ -80,7 +83,7 @@ class Answers(Sessions):
                     }
                 )
             if rows:
-                connection.execute(insert(PlaybackEvent), rows)
+                connection.execute(statements.NEW_EVENTS, rows)
                 self._renew(connection, session)
         return len(rows)
 
@@ -103,10 +106,8 @@ class Answers(Sessions):
         digest = _digest(new)
         with self.writing() as connection:
             session = self._mine(connection, token_hash, None)
-            sent = select(Response.digest, Response.receipt_json).where(
-                Response.session_id == session.id, Response.submission == new.submission
-            )
-            if (known := connection.execute(sent).first()) is not None:
+            sent = {"session": session.id, "submission": new.submission}
+            if (known := connection.execute(statements.SENT_BEFORE, sent).first()) is not None:
                 if known.digest != digest:
                     raise Conflict("This answer was sent before with something else in it.")
                 return Receipt(**json.loads(known.receipt_json))
@@ -134,18 +135,8 @@ class Answers(Sessions):
         items: Mapping[str, int],
     ) -> Receipt:
         trial, criterion = place
-        here = and_(Response.trial_id == trial, Response.criterion_id == criterion)
-        answered = select(func.count(Response.id)).where(Response.session_id == session.id, Response.is_current)
-        trials = select(func.count(Trial.id)).where(Trial.session_id == session.id)
-        first = select(func.min(Trial.number)).where(Trial.session_id == session.id)
-        facts = connection.execute(
-            select(
-                select(func.coalesce(func.max(Response.revision), 0)).where(here).scalar_subquery().label("last"),
-                answered.scalar_subquery().label("answered"),
-                trials.scalar_subquery().label("trials"),
-                first.scalar_subquery().label("first"),
-            )
-        ).one()
+        here = {"trial": trial, "criterion": criterion}
+        facts = connection.execute(statements.PROGRESS, {"session": session.id, **here}).one()
         revision = facts.last + 1
         criteria = len(self.parts(connection, session.version_id).criteria)
         # The practice trial, number 0, asks one question only.
@@ -169,26 +160,22 @@ class Answers(Sessions):
             "elapsed_ms": new.elapsed_ms,
             "created_at": self.instant(),
         }
-        response = connection.execute(insert(Response).values(values).returning(Response.id)).scalar_one()
+        response = connection.execute(statements.NEW_RESPONSE, values).scalar_one()
         ranks = [
             {"response_id": response, "trial_id": trial, "item_id": items[item], "rank": rank}
             for item, rank in new.ranks.items()
         ]
-        connection.execute(insert(RankItem), ranks)
+        connection.execute(statements.NEW_RANKS, ranks)
         if revision > 1:
-            connection.execute(update(Response).where(here, Response.is_current).values(is_current=False))
-        connection.execute(update(Response).where(Response.id == response).values(is_current=True))
+            connection.execute(statements.RETIRE, here)
+        connection.execute(statements.MAKE_CURRENT, {"response": response})
         return receipt
 
     def _question(
         self, connection: Connection, session: Mine, trial: str, criterion: str
     ) -> tuple[int, int, dict[str, int]]:
         """The ids of a session's trial, of the criterion it is ranked by, and of its items."""
-        rows = connection.execute(
-            select(Trial.id, Trial.practice, TrialItem.id.label("item"), TrialItem.public)
-            .join(TrialItem, TrialItem.trial_id == Trial.id)
-            .where(Trial.public == trial, Trial.session_id == session.id)
-        ).all()
+        rows = connection.execute(statements.QUESTION, {"session": session.id, "trial": trial}).all()
         if not rows:
             raise Refused("This trial is not one of yours.", "trial")
         criteria = self.parts(connection, session.version_id).criteria
@@ -198,23 +185,16 @@ class Answers(Sessions):
         return rows[0].id, criteria[criterion], {row.public: row.item for row in rows}
 
     def _trials_with_items(self, connection: Connection, session: int) -> dict[str, tuple[int, dict[str, int]]]:
-        found: dict[str, tuple[int, dict[str, int]]] = {}
-        statement = (
-            select(Trial.public.label("trial"), Trial.id, TrialItem.public, TrialItem.id.label("item"))
-            .join(TrialItem, TrialItem.trial_id == Trial.id)
-            .where(Trial.session_id == session)
-        )
-        for row in connection.execute(statement):
-            found.setdefault(row.trial, (row.id, {}))[1][row.public] = row.item
+        of = {"session": session}
+        names = {trial.id: trial.public for trial in connection.execute(statements.TRIALS, of)}
+        found: dict[str, tuple[int, dict[str, int]]] = {public: (trial, {}) for trial, public in names.items()}
+        for item in connection.execute(statements.ITEMS, of):
+            found[names[item.trial_id]][1][item.public] = item.id
         return found
 
     def _heard(self, connection: Connection, session: int) -> set[tuple[int, int | None]]:
-        statement = (
-            select(PlaybackEvent.trial_id, PlaybackEvent.item_id)
-            .join(Trial, Trial.id == PlaybackEvent.trial_id)
-            .where(Trial.session_id == session, PlaybackEvent.kind == "heard")
-        )
-        return {(row.trial_id, row.item_id) for row in connection.execute(statement)}
+        rows = connection.execute(statements.HEARD, {"session": session})
+        return {(row.trial_id, row.item_id) for row in rows}
 
 
 def _digest(new: NewAnswer) -> str:

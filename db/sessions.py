@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, text, update
 
+from db import statements
 from db.models import (
     Background,
     Consent,
@@ -17,10 +18,7 @@ from db.models import (
     Screening,
     Session,
     Slot,
-    Stimulus,
     Study,
-    Trial,
-    TrialItem,
     Version,
 )
 from db.records import (
@@ -151,7 +149,7 @@ class Sessions(Versions):
             "language": opening.language,
             "created_at": self.instant(),
         }
-        session = connection.execute(insert(Session).values(values).returning(Session.id)).scalar_one()
+        session = connection.execute(statements.NEW_SESSION, values).scalar_one()
         parts = self.parts(connection, version)
         planned = list(enumerate(plan.trials, 1))
         if plan.practice is not None:
@@ -166,7 +164,8 @@ class Sessions(Versions):
         """The first slot that is free, or whose holder has not been seen for the length of the lease."""
         free = (
             select(Slot.id, Slot.number, Slot.plan_json, Session.id.label("holder"))
-            .outerjoin(Session, and_(Session.slot_id == Slot.id, Session.holds_slot))
+            # As the index of the holders has it, word for word, without which SQLite would read all sessions.
+            .outerjoin(Session, and_(Session.slot_id == Slot.id, text("session.holds_slot")))
             .where(
                 Slot.version_id == version,
                 or_(
@@ -199,25 +198,15 @@ class Sessions(Versions):
     def session(self, token_hash: str) -> SessionRecord:
         """A session by the hash of its token; raises UnknownSession."""
         with self.reading() as connection:
-            session = connection.execute(select(Session.id).where(Session.token_hash == token_hash)).scalar()
+            session = connection.execute(statements.SESSION_OF_TOKEN, {"token": token_hash}).scalar()
             if session is None:
                 raise UnknownSession(MOVED_AWAY)
             return view(connection, self.parts, session)
 
     def may_hear(self, token_hash: str, media: str) -> bool:
         """Whether a file belongs to a trial of the session with this token."""
-        statement = select(
-            exists().where(
-                Session.token_hash == token_hash,
-                Trial.session_id == Session.id,
-                Stimulus.version_id == Trial.version_id,
-                Stimulus.piece_id == Trial.piece_id,
-                Stimulus.direction_id == Trial.direction_id,
-                Stimulus.media == media,
-            )
-        )
         with self.reading() as connection:
-            return bool(connection.execute(statement).scalar())
+            return bool(connection.execute(statements.MAY_HEAR, {"token": token_hash, "media": media}).scalar())
 
     def give_consent(self, token_hash: str, generation: int, *, language: str, text_sha256: str) -> SessionRecord:
         """Keep that the text with this hash was agreed to; a second time changes nothing."""
@@ -282,23 +271,7 @@ class Sessions(Versions):
 
     def _mine(self, connection: Connection, token_hash: str, generation: int | None) -> Mine:
         """The session of a token, locked; raises UnknownSession or Stale."""
-        consented = exists().where(Consent.session_id == Session.id)
-        row = (
-            connection.execute(
-                select(
-                    Session.id,
-                    Session.version_id,
-                    Session.generation,
-                    Session.status,
-                    Session.lease_s,
-                    consented.label("consented"),
-                )
-                .where(Session.token_hash == token_hash)
-                .with_for_update()
-            )
-            .mappings()
-            .first()
-        )
+        row = connection.execute(statements.MINE, {"token": token_hash}).mappings().first()
         if row is None:
             raise UnknownSession(MOVED_AWAY)
         session = Mine(**row)
@@ -311,15 +284,16 @@ class Sessions(Versions):
 
     def _move_on(self, connection: Connection, session: Mine, **changes: Any) -> int:
         """Count a change of the session and renew its lease; gives the new generation."""
-        generation = int(session.generation) + 1
-        values = {"generation": generation, "leased_until": self.instant(session.lease_s), **changes}
-        connection.execute(update(Session).where(Session.id == session.id).values(values))
+        generation = session.generation + 1
+        values = {"session": session.id, "next": generation, "until": self.instant(session.lease_s)}
+        connection.execute(statements.MOVE_ON, values)
+        if changes:
+            connection.execute(update(Session).where(Session.id == session.id).values(changes))
         return generation
 
     def _renew(self, connection: Connection, session: Mine) -> None:
         """Renew the lease of a session, of which nothing else changes."""
-        values = {"leased_until": self.instant(session.lease_s)}
-        connection.execute(update(Session).where(Session.id == session.id).values(values))
+        connection.execute(statements.RENEW, {"session": session.id, "until": self.instant(session.lease_s)})
 
 
 def _add_trial(
@@ -337,7 +311,7 @@ def _add_trial(
         "practice": number == 0,
         **place,
     }
-    trial = connection.execute(insert(Trial).values(values).returning(Trial.id)).scalar_one()
+    trial = connection.execute(statements.NEW_TRIAL, values).scalar_one()
     items = []
     for position, key in enumerate(plan.order):
         system = parts.systems[key]
@@ -352,7 +326,7 @@ def _add_trial(
                 **place,
             }
         )
-    connection.execute(insert(TrialItem), items)
+    connection.execute(statements.NEW_ITEMS, items)
 
 
 def _missing(session: SessionRecord) -> list[str]:
