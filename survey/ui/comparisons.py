@@ -1,0 +1,223 @@
+"""The board of comparisons: whether the systems differ, which do and by how much."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from survey.analysis import Analysis
+from survey.report import Finding, Report
+from survey.scoring import Exclusions, Standing
+from survey.stats import Comparison, CriticalDifference, Friedman, Withheld
+from survey.strengths import Strength
+from survey.ui.blocks import (
+    ALL,
+    Block,
+    board,
+    colours_of,
+    counted,
+    criterion_title,
+    ends,
+    figure,
+    findings_on,
+    grid,
+    nothing,
+    number,
+    p_value,
+    scope_of,
+    span_of,
+    system_title,
+    why_nothing,
+)
+from survey.ui.figures import Point, critical_difference, interval_plot, pair_map
+
+
+def draw(analysis: Analysis) -> dict[str, Any]:
+    """Whether and where the systems differ."""
+    report = analysis.report
+    if not report.participants:
+        return nothing(why_nothing(report))
+    sections: list[dict[str, Any]] = []
+    for criterion in report.study.criteria:
+        findings, title = findings_on(report, criterion.key), criterion_title(report, criterion.key)
+        sections.append(
+            {
+                "of": criterion.key,
+                "title": "Do the systems differ?",
+                "note": "Friedman’s test over participants; Iman and Davenport’s F keeps its level better; the "
+                "permutation p assumes nothing about the distribution. W says how alike participants rank, 0 to 1.",
+                "blocks": [_omnibus(report, findings, title), *_reasons(of.friedman for of in findings)],
+            }
+        )
+        sections += [
+            {
+                "of": criterion.key,
+                "title": f"Which differ: {scope_of(report, of)}",
+                "note": "",
+                "blocks": [_pairs(report, of, title, of.nemenyi, of.pairwise)],
+            }
+            for of in findings
+            if not isinstance(of.nemenyi, Withheld) and not isinstance(of.pairwise, Withheld)
+        ]
+        if criterion.key in analysis.strengths:
+            sections.append(_strengths(report, title, criterion.key, analysis.strengths[criterion.key]))
+        sections.append(_before_after(report, criterion.key, title, analysis.exclusions))
+    if len(report.study.criteria) > 1:
+        sections.append(_agreement(report))
+    return board(report, sections)
+
+
+def _omnibus(report: Report, findings: Sequence[Finding], title: str) -> dict[str, Any]:
+    rows = []
+    for of in findings:
+        test = of.friedman
+        if isinstance(test, Friedman):
+            f = "∞" if math.isinf(test.f) else f"{test.f:.2f}"
+            cells = [
+                str(test.participants),
+                f"{test.chi_square:.2f}",
+                str(test.df),
+                p_value(test.p_chi_square),
+                {"text": f, "sub": f"{test.df}, {test.df_error}"},
+                p_value(test.p_f),
+                p_value(test.p_permutation),
+                f"{test.kendall_w:.3f}",
+            ]
+        else:
+            cells = [str(test.participants), *["withheld"] * 7]
+        rows.append([scope_of(report, of), *cells])
+    head = ["", "Participants", "Chi-square", "df", "p", "F", "p of F", "p by permutation", "Kendall’s W"]
+    return {"kind": "table", "caption": f"{title}: tests of all systems", "head": head, "rows": rows}
+
+
+def _pairs(
+    report: Report, of: Finding, title: str, nemenyi: CriticalDifference, pairs: Sequence[Comparison]
+) -> dict[str, Any]:
+    scope = f"{title}, {scope_of(report, of)}"
+    means = dict(zip(nemenyi.systems, nemenyi.mean_ranks, strict=True))
+    order = sorted(means, key=lambda key: means[key])
+    effects: list[list[float | None]] = [[None] * len(order) for _ in order]
+    notes = [[""] * len(order) for _ in order]
+    for pair in pairs:
+        a, b = order.index(pair.a), order.index(pair.b)
+        effects[a][b], effects[b][a] = pair.rank_biserial, -pair.rank_biserial
+        notes[a][b] = notes[b][a] = p_value(pair.p_holm)
+    return grid(
+        [
+            critical_difference(
+                {system_title(report, key): mean for key, mean in means.items()},
+                nemenyi.difference,
+                [[system_title(report, key) for key in group] for group in nemenyi.groups],
+                name=f"{scope}, critical difference",
+                title="Critical difference of mean ranks",
+                note=f"Nemenyi’s test at {nemenyi.alpha:g}. A bar joins methods that it does not tell apart.",
+            ),
+            pair_map(
+                [system_title(report, key) for key in order],
+                effects,
+                notes,
+                name=f"{scope}, pairs",
+                title="Pairs",
+                note="Rank-biserial correlation, above 0 where the method on the left is ranked better than that of "
+                "the column’s number; under it p of Wilcoxon’s test with Holm’s correction.",
+            ),
+        ]
+    )
+
+
+def _strengths(report: Report, title: str, criterion: str, found: Sequence[Strength]) -> dict[str, Any]:
+    points = [Point(system_title(report, one.system), ALL, *(100 * end for end in ends(one.first))) for one in found]
+    return {
+        "of": criterion,
+        "title": "Strengths",
+        "note": "The Plackett-Luce model of whole rankings: the chance of each method to be ranked first of all.",
+        "blocks": [
+            figure(
+                interval_plot(
+                    points,
+                    name=f"{title}, chance to be ranked first",
+                    note="In per cent, all directions; the dotted line is what chance would give.",
+                    axis="Chance to be first, %",
+                    colours=colours_of(report),
+                    best_first=False,
+                    reference=100 / len(found),
+                )
+            ),
+            {
+                "kind": "table",
+                "caption": f"{title}: log-strengths",
+                "head": ["Method", "Log-strength", "95 % interval", "First, %", "95 % interval"],
+                "rows": [
+                    [
+                        system_title(report, one.system),
+                        number(one.log_strength.value),
+                        span_of(one.log_strength),
+                        number(100 * one.first.value, 1),
+                        span_of(one.first, 100, 1),
+                    ]
+                    for one in found
+                ],
+            },
+        ],
+    }
+
+
+def _before_after(report: Report, criterion: str, title: str, exclusions: Exclusions) -> dict[str, Any]:
+    if not exclusions.participants:
+        blocks: list[Block] = [{"kind": "text", "text": "Nobody is excluded, so both are the same."}]
+    else:
+        before, after = (
+            {one.system: one for one in side if one.criterion == criterion and one.direction is None}
+            for side in (exclusions.before, exclusions.after)
+        )
+
+        def row(was: Standing, now: Standing) -> list[str]:
+            return [
+                system_title(report, was.system),
+                *(str(one.total) for one in (was, now)),
+                *(number(one.mean_rank) for one in (was, now)),
+                f"{now.mean_rank - was.mean_rank:+.2f}" if now.rankings else "",
+            ]
+
+        groups = [{"text": "", "span": 1}, {"text": "Total", "span": 2}, {"text": "Mean rank", "span": 3}]
+        left_out = counted(len(exclusions.participants), "participant")
+        blocks = [
+            {
+                "kind": "table",
+                "caption": f"{title}, all directions: {left_out} excluded",
+                "groups": groups,
+                "head": ["Method", "before", "after", "before", "after", "change"],
+                "rows": [row(before[key.key], after[key.key]) for key in report.study.systems],
+            }
+        ]
+    return {"of": criterion, "title": "Before and after exclusions", "note": "", "blocks": blocks}
+
+
+def _agreement(report: Report) -> dict[str, Any]:
+    return {
+        "title": "Agreement between the criteria",
+        "note": "Kendall’s tau of the same participants’ rankings of the same clips by two criteria: 1 the same, "
+        "0 unrelated, -1 reversed.",
+        "blocks": [
+            {
+                "kind": "table",
+                "caption": "All directions",
+                "head": ["Criteria", "Tau", "95 % interval", "Participants", "Trials"],
+                "rows": [
+                    [
+                        f"{criterion_title(report, one.a)} and {criterion_title(report, one.b)}",
+                        number(one.tau.value),
+                        span_of(one.tau),
+                        str(one.participants),
+                        str(one.trials),
+                    ]
+                    for one in report.agreement
+                ],
+            }
+        ],
+    }
+
+
+def _reasons(tests: Iterable[Friedman | Withheld]) -> list[Block]:
+    """Why tests were withheld, each reason once."""
+    reasons = dict.fromkeys(test.reason for test in tests if isinstance(test, Withheld))
+    return [{"kind": "text", "text": reason, "strong": True} for reason in reasons]

@@ -1,0 +1,257 @@
+"""The results page: scores, comparisons, participants, progress, for researchers who have logged in."""
+
+from typing import Any
+
+import gradio as gr
+
+from db.records import StoreError
+from db.store import Store
+from survey.analyst import Analyst, Filters, definition, first_filters, stamp
+from survey.session import say
+from survey.ui import comparisons, people, scores
+from survey.ui.blocks import nothing
+
+TITLE = "Survey results"
+DESCRIPTION = "Scores, comparisons and participants of the listening survey."
+STYLES = ("/ui/studio.css", "/survey/static/results.css")
+SCRIPTS = ("/ui/dom.js", *(f"/survey/static/{name}.js" for name in ("results", "results-side", "results-people")))
+LIVE_S = 15.0
+MAX_REASON = 1000
+LEGENDS = {
+    "direction": "Direction",
+    "piece": "Piece",
+    "experience": "Musical experience",
+    "device": "Device",
+    "headphones": "Headphone check",
+}
+
+Update = dict[str, Any]
+
+
+def offer(store: Store, filters: Filters) -> dict[str, Any]:
+    """What the filters can be set to, with how many sessions each lets through."""
+    versions = store.versions(filters.study)
+    study = definition(versions, filters.version)
+    rankings = store.rankings(filters.study)
+    sessions = store.participants(filters.study)
+    live = sessions[sessions["mode"] == "live"]
+    titles: dict[str, dict[str, str]] = {
+        "direction": {one.key: one.title for one in study.directions},
+        "piece": {one.key: one.title for one in study.pieces},
+        "headphones": dict(people.CHECKS),
+    }
+    language = study.languages[0]
+    for question in study.background:
+        if question.key in LEGENDS:
+            titles[question.key] = {one.key: say(one.text, language) for one in question.options}
+    groups = []
+    for name, legend in LEGENDS.items():
+        found = rankings.groupby(name)["session"].nunique()
+        known = titles.get(name, {})
+        keys = [*known, *(key for key in found.index if key and key not in known)]
+        options = [{"key": key, "title": known.get(key, key), "count": int(found.get(key, 0))} for key in keys]
+        options = [option for option in options if option["count"] or name in ("direction", "piece")]
+        if len(options) > 1:
+            groups.append({"key": name, "legend": legend, "options": options})
+    return {
+        "versions": [{"number": version.number, "answers": version.answers} for version in versions],
+        "groups": groups,
+        "flags": {
+            "incomplete": int((live["status"] != "complete").sum()),
+            "late": int(live["late"].sum()),
+            "excluded": int(live["excluded"].sum()),
+        },
+    }
+
+
+def build(store: Store, analyst: Analyst) -> gr.Blocks:
+    """The page, to be mounted at /results behind `survey.login`, which names the researcher."""
+    page: gr.Blocks
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        head = _component("rs-head", "MusicStar.results.head(element.firstElementChild, props, watch);")
+        strip = _component(
+            "rs-strip",
+            "MusicStar.resultsStrip(element.firstElementChild, props, watch, () => trigger('renew'));",
+        )
+        with gr.Row(elem_id="rs-main"):
+            with gr.Column(elem_id="rs-side", min_width=0):
+                filters = _component(
+                    "rs-filters",
+                    "MusicStar.resultsFilters(element.firstElementChild, props, watch, () => trigger('chosen'));",
+                    offered=None,
+                )
+            with gr.Column(elem_id="rs-content", min_width=0):
+                draw = "MusicStar.results.board(element.firstElementChild, props, watch);"
+                score_board = _component("rs-scores", draw)
+                comparison_board = _component("rs-comparisons", draw)
+                participants = _component(
+                    "rs-people",
+                    "MusicStar.resultsPeople(element.firstElementChild, props, watch, "
+                    "{open: (data) => trigger('ask_open', data), find: (data) => trigger('ask_find', data), "
+                    "decide: (data) => trigger('ask_decide', data)});",
+                )
+                progress = _component(
+                    "rs-progress", "MusicStar.resultsProgress(element.firstElementChild, props, watch);"
+                )
+        clock = gr.Timer(LIVE_S)
+
+        def start(request: gr.Request) -> tuple[Any, ...]:
+            who = _researcher(request)
+            chosen = first_filters(store, str(request.query_params.get("study", "")))
+            told = {"name": who, "study": chosen.study if chosen else "", "studies": _studies(store)}
+            if chosen is None:
+                return told, *[gr.skip()] * 4
+            offered = gr.update(value=chosen.to_json(), offered=offer(store, chosen))
+            return told, offered, _strip(store, chosen, ""), _list(store, chosen), _progress(store, chosen)
+
+        def show(value: Any, request: gr.Request) -> tuple[Any, ...]:
+            _researcher(request)
+            if not value:
+                return gr.skip(), nothing("No study has been built yet."), gr.skip(), gr.skip()
+            chosen = _known(store, value)
+            try:
+                analysis = analyst.analyse(chosen)
+            except ValueError as error:
+                return gr.skip(), nothing(str(error)), nothing(str(error)), gr.skip()
+            return (
+                gr.update(offered=offer(store, chosen)),
+                scores.draw(analysis),
+                comparisons.draw(analysis),
+                _strip(store, chosen, analysis.stamp),
+            )
+
+        def tick(value: Any, told: Any, request: gr.Request) -> tuple[Any, Any]:
+            _researcher(request)
+            if not value or not isinstance(told, dict):
+                return gr.skip(), gr.skip()
+            chosen = _known(store, value)
+            return _strip(store, chosen, str(told.get("shown", ""))), _progress(store, chosen)
+
+        def renew_people(value: Any, request: gr.Request) -> Any:
+            _researcher(request)
+            return _list(store, _known(store, value)) if value else gr.skip()
+
+        def open_one(value: Any, asked: gr.EventData, request: gr.Request) -> Any:
+            _researcher(request)
+            return _list(store, _known(store, value), session=_word(asked, "session")) if value else gr.skip()
+
+        def find(value: Any, asked: gr.EventData, request: gr.Request) -> Any:
+            who = _researcher(request)
+            chosen = _known(store, value)
+            sight = people.look(store, chosen.study)
+            session = people.find(sight, _word(asked, "external"))
+            store.audit(who, "find", session or f"{chosen.study}: nobody")
+            if session is None:
+                message = "No participant came with that number."
+                return {"rows": people.list_rows(sight), "detail": None, "message": message}
+            return _list(store, chosen, session=session, go=session)
+
+        def decide(value: Any, asked: gr.EventData, request: gr.Request) -> Any:
+            who = _researcher(request)
+            chosen = _known(store, value)
+            session, reason = _word(asked, "session"), _word(asked, "reason")
+            try:
+                _decide(store, chosen.study, session, reason, exclude=_flag(asked, "exclude"), author=who)
+            except StoreError as error:
+                return _list(store, chosen, session=session, message=str(error))
+            return _list(store, chosen, session=session)
+
+        hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        latest = {"trigger_mode": "always_last", **hidden}
+        shown = [filters, score_board, comparison_board, strip]
+        page.load(start, None, [head, filters, strip, participants, progress], **hidden).then(
+            show, filters, shown, **latest
+        )
+        filters.chosen(show, filters, shown, **latest)
+        strip.renew(show, filters, shown, **latest).then(renew_people, filters, participants, **hidden)
+        clock.tick(tick, [filters, strip], [strip, progress], **hidden)
+        participants.ask_open(open_one, filters, participants, **latest)
+        participants.ask_find(find, filters, participants, **hidden)
+        participants.ask_decide(decide, filters, participants, **hidden).then(show, filters, shown, **latest)
+    return page
+
+
+def _component(name: str, script: str, **properties: Any) -> gr.HTML:
+    """A part that a script of ours draws, from a value that is plain data."""
+    return gr.HTML(
+        value=None,
+        elem_id=name,
+        html_template=f'<div class="{name}"></div>',
+        # Each waits for the scripts it names; a browser fetches them once.
+        head="".join(f'<script src="{source}"></script>' for source in SCRIPTS),
+        js_on_load=f"window.{script}",
+        apply_default_css=False,
+        **properties,
+    )
+
+
+def _researcher(request: gr.Request) -> str:
+    """Who asks; raises PermissionError for anybody who has not logged in."""
+    if not request.username:
+        raise PermissionError("Please log in first.")
+    return str(request.username)
+
+
+def _known(store: Store, value: Any) -> Filters:
+    """Filters that a browser sent, of a study that there is; raises ValueError."""
+    filters = Filters.read(value)
+    if filters.study not in store.studies():
+        raise ValueError("There is no such study.")
+    return filters
+
+
+def _studies(store: Store) -> list[dict[str, str]]:
+    found = []
+    for name in store.studies():
+        study = definition(store.versions(name), None)
+        found.append({"name": name, "title": say(study.title, study.languages[0])})
+    return found
+
+
+def _strip(store: Store, filters: Filters, shown: str) -> dict[str, Any]:
+    versions, sessions = store.versions(filters.study), store.participants(filters.study)
+    now = stamp(sessions, versions)
+    return {"counts": people.counts(sessions, versions), "stamp": now, "shown": shown}
+
+
+def _progress(store: Store, filters: Filters) -> dict[str, Any]:
+    versions = store.versions(filters.study)
+    return people.progress(filters.study, store.funnel(filters.study), versions, definition(versions, None).slots)
+
+
+def _list(store: Store, filters: Filters, *, session: str = "", go: str = "", message: str = "") -> dict[str, Any]:
+    """The participants, and the page of one of them."""
+    sight = people.look(store, filters.study)
+    detail = people.page(sight, session) if session else None
+    if session and detail is None and not message:
+        message = "There is no such participant."
+    return {"rows": people.list_rows(sight), "detail": detail, "go": go, "message": message}
+
+
+def _decide(store: Store, study: str, session: str, reason: str, *, exclude: bool, author: str) -> None:
+    """Exclude a live session of this study, or count it in again."""
+    sessions = store.participants(study)
+    known = sessions[(sessions["session"] == session) & (sessions["mode"] == "live")]
+    if known.empty:
+        raise StoreError("There is no such session, or it is a preview.")
+    if not reason or len(reason) > MAX_REASON:
+        raise StoreError(f"An exclusion needs a reason of 1 to {MAX_REASON} characters.")
+    if bool(known["excluded"].iloc[0]) == exclude:
+        raise StoreError("Somebody has decided so already.")
+    (store.exclude if exclude else store.include)(session, reason=reason, author=author)
+
+
+def _word(asked: gr.EventData, name: str) -> str:
+    """A text of an event; raises ValueError for anything else."""
+    value = getattr(asked, name, None)
+    if not isinstance(value, str) or not value or len(value) > 2 * MAX_REASON:
+        raise ValueError(f"{name} is no text.")
+    return value.strip()
+
+
+def _flag(asked: gr.EventData, name: str) -> bool:
+    """Yes or no of an event; raises TypeError for anything else."""
+    value = getattr(asked, name, None)
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is neither true nor false.")
+    return value
