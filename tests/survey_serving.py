@@ -3,14 +3,16 @@
 `python -m tests.survey_serving FOLDER PORT` serves the shipped study with short tones in the place of music.
 """
 
+import json
 import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,22 @@ from tests.browsing import ROOT, free_port
 
 RATE = 16_000
 CLIP_S = 1.2
+LETTERS = "ABCDE"
+RANKINGS = """SELECT criterion.key, response.revision, trial_item.position FROM response
+JOIN criterion ON criterion.id = response.criterion_id JOIN trial ON trial.id = response.trial_id
+JOIN rank_item ON rank_item.response_id = response.id JOIN trial_item ON trial_item.id = rank_item.item_id
+WHERE trial.public = ? ORDER BY response.id, rank_item.rank"""
+SCREENING = """SELECT screening.volume, screening.headphones, screening.answers_json FROM screening
+JOIN trial ON trial.session_id = screening.session_id WHERE trial.public = ? ORDER BY screening.id DESC"""
+# What cannot be operated by a finger, and what sticks out.
+TOO_SMALL = """() => [...document.querySelectorAll('.sv-survey :is(button, a, summary, select, .sv-option, .ms-check)')]
+  .filter((e) => e.checkVisibility())
+  .filter((e) => { const {width, height} = e.getBoundingClientRect(); return height < 43.5 || width < 43.5; })
+  .map((e) => e.outerHTML.slice(0, 120))"""
+STICKING_OUT = """() => [...document.querySelectorAll('.sv-survey *')].filter((e) => {
+    const {left, right, width} = e.getBoundingClientRect();
+    return width && e.checkVisibility() && (right > innerWidth + 0.5 || left < -0.5);
+  }).map((e) => e.outerHTML.slice(0, 120))"""
 
 
 def study() -> Study:
@@ -138,9 +156,19 @@ class Served:
             self.process.wait(20)
             self.process = None
 
-    @property
-    def store(self) -> Store:
-        return Store(f"sqlite:///{self.folder / 'survey.sqlite'}")
+    def rankings(self, trial: str) -> dict[tuple[str, int], str]:
+        """What is stored of a trial: the letters from best to worst by criterion and revision."""
+        found: dict[tuple[str, int], str] = {}
+        with closing(sqlite3.connect(self.folder / "survey.sqlite")) as database:
+            for criterion, revision, position in database.execute(RANKINGS, (trial,)):
+                found[criterion, revision] = found.get((criterion, revision), "") + LETTERS[position]
+        return found
+
+    def screening(self, trial: str) -> tuple[float, str, list[int]]:
+        """Volume, result and answers of the headphone check of the session that has a trial."""
+        with closing(sqlite3.connect(self.folder / "survey.sqlite")) as database:
+            volume, result, answers = database.execute(SCREENING, (trial,)).fetchone()
+        return volume, result, json.loads(answers)
 
 
 @contextmanager
@@ -151,6 +179,86 @@ def serving(folder: Path) -> Iterator[Served]:
         yield served
     finally:
         served.kill()
+
+
+def to_sound(page: Any) -> None:
+    """Consent and the questions, by mouse or finger."""
+    page.click("text=I agree, and begin")
+    page.wait_for_selector(".sv-question")
+    for group in page.locator("[role=radiogroup]").all():
+        group.locator("label").first.click()
+    page.click("text=Continue")
+    page.wait_for_selector(".sv-volume")
+
+
+def to_practice(page: Any) -> None:
+    """All that comes before the practice, the headphone check skipped."""
+    to_sound(page)
+    page.click(".ms-play")
+    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    page.click("text=Continue")
+    page.click("text=Skip the check")
+    page.click("text=Begin the practice")
+    page.wait_for_selector(".sv-trial")
+
+
+def hear_all(page: Any) -> None:
+    """Play everything long enough, by key."""
+    for key in "0abcde":
+        page.keyboard.press(key)
+        page.wait_for_selector(f"{tile(key)}.sv-current.sv-heard")
+
+
+def tile(letter: str) -> str:
+    """The selector of an output's button, or with "0" of the gold standard's."""
+    return f".sv-tile:has(.sv-name:text-is('{letter.upper()}'))" if letter != "0" else ".sv-gold"
+
+
+def rank(page: Any, order: str) -> None:
+    """Give ranks by key, the letters from best to worst."""
+    for place, letter in enumerate(order.lower(), 1):
+        page.keyboard.press(letter)
+        page.keyboard.press(str(place))
+    page.wait_for_function(
+        "(order) => [...document.querySelectorAll('.sv-slot .sv-letter')].map((e) => e.textContent).join('') === order",
+        arg=order,
+    )
+
+
+def answer(page: Any, order: str) -> None:
+    """Hear, rank, continue; waits until the question has gone."""
+    page.wait_for_selector(".sv-trial")
+    asked = page.inner_text(".sv-step")
+    if page.locator(".sv-tile:not(.sv-heard)").count():
+        hear_all(page)
+    rank(page, order)
+    page.click(".sv-continue")
+    page.wait_for_function("(asked) => document.querySelector('.sv-trial .sv-step')?.textContent !== asked", arg=asked)
+
+
+def shown_order(page: Any) -> str:
+    """The letters in the ranking from best to worst, a dot for an empty place."""
+    slots = page.eval_on_selector_all(
+        ".sv-slot", "slots => slots.map((slot) => slot.dataset.item && slot.querySelector('.sv-letter').textContent)"
+    )
+    return "".join(letter or "." for letter in slots)
+
+
+def state(page: Any) -> dict[str, Any]:
+    """What the server says of this browser's session."""
+    told: dict[str, Any] = page.evaluate("fetch('/survey/api/state').then((answer) => answer.json())")
+    return told
+
+
+def serious_faults(page: Any) -> list[str]:
+    """What axe-core finds amiss that keeps people out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [
+        f"{found['id']}: {found['nodes'][0]['html'][:160]}"
+        for found in Axe().run(page).response["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]
 
 
 if __name__ == "__main__":

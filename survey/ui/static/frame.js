@@ -18,7 +18,7 @@ window.MusicStar.frame = (root, text) => {
   const name = node("span", {});
   const title = node("p", { class: "ms-wordmark sv-name-of-study", hidden: true }, mark, name);
   const status = node("p", { class: "sv-status", role: "status", "aria-live": "polite" });
-  const progress = node("div", { class: "sv-progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 }, node("i"));
+  const progress = node("div", { class: "sv-progress", role: "progressbar", "aria-label": text("progress"), "aria-valuemin": 0, "aria-valuemax": 100 }, node("i"));
   const preview = node("p", { class: "sv-preview", hidden: true });
   const trouble = node("p", { class: "sv-trouble", role: "status", "aria-live": "polite" });
   const stage = node("div", { class: "sv-stage" }, node("p", { class: "sv-loading" }, text("loading")));

@@ -198,7 +198,7 @@ window.MusicStar ||= {};
         // The click that follows a drag is not a tap.
         const swallow = (click) => click.stopPropagation();
         window.addEventListener("click", swallow, { capture: true, once: true });
-        setTimeout(() => window.removeEventListener("click", swallow, { capture: true }), 50);
+        setTimeout(() => window.removeEventListener("click", swallow, { capture: true }), 0);
         if (event.type === "pointerup" && target !== null) place(item, target + 1);
       };
       window.addEventListener("pointermove", move, { passive: false });

@@ -121,7 +121,7 @@ window.MusicStar ||= {};
     const draftOf = (trial, criterion) => {
       const here = kept.drafts[nameOf(trial, criterion)];
       const there = trials.get(trial).drafts[criterion];
-      return (here && (!there || here.sequence >= there.sequence) ? here : there) ?? { ranks: {}, sequence: 0 };
+      return (here && (!there || here.sequence > there.sequence) ? here : there) ?? { ranks: {}, sequence: 0 };
     };
     const saveDraft = (trial, criterion, ranks) => {
       const draft = { ranks, sequence: draftOf(trial, criterion).sequence + 1 };

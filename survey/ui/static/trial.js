@@ -163,10 +163,9 @@ window.MusicStar ||= {};
       if (key === "Escape") listen.setRegion(null);
       else if (key in steps) {
         // Without a place to leave, the arrows scroll as they always do.
-        const row = event.target.closest(".sv-slot");
-        const item = row?.dataset.item || listen.chosen;
-        if (!keysOn || !item || !order.places.rankOf(item)) return;
-        order.step(item, steps[key]);
+        const { chosen } = listen;
+        if (!keysOn || !chosen || !order.places.rankOf(chosen)) return;
+        order.step(chosen, steps[key]);
       } else if (!keysOn || !(key in KEYS) || (key === " " && pressed)) return;
       else KEYS[key]();
       event.preventDefault();

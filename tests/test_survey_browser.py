@@ -1,0 +1,645 @@
+"""The survey in a real browser: participants by mouse, by keyboard and by touch, and what may go wrong on the way."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.browsing import FLAGS, PATIENCE_MS
+from tests.survey_serving import (
+    STICKING_OUT,
+    TOO_SMALL,
+    Served,
+    answer,
+    hear_all,
+    rank,
+    serious_faults,
+    serving,
+    shown_order,
+    state,
+    study,
+    tile,
+    to_practice,
+    to_sound,
+)
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra `dev`)")
+pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe (extra `dev`)")
+
+pytestmark = pytest.mark.browser
+
+POSITION = "document.querySelector('.sv-survey').deck.position"
+Visit = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("survey")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium: str) -> Iterator[Any]:
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chrome: Any, served: Served) -> Iterator[Visit]:
+    """Open the survey's link, in a browser of its own or in one that is given."""
+    contexts = []
+
+    def open_page(link: str = "", *, context: Any = None, script: str = "", **options: Any) -> Any:
+        if context is None:
+            context = chrome.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+            context.set_default_timeout(PATIENCE_MS)
+            contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
+        if script:
+            page.add_init_script(script)
+        page.goto(served.url + link)
+        page.wait_for_selector(".sv-survey h1")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def drag(page: Any, start: Any, end: Any) -> None:
+    """By mouse, from the middle of one thing to the middle of another."""
+    (x0, y0), (x1, y1) = middle(start), middle(end)
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=3)
+    page.mouse.move(x1, y1, steps=3)
+    page.mouse.up()
+
+
+def swipe(page: Any, start: Any, end: Any) -> None:
+    """The same by a finger."""
+    # The farther one is brought into sight first.
+    middle(end)
+    (x0, y0), (x1, y1) = middle(start), middle(end)
+    finger = page.context.new_cdp_session(page)
+    for kind, share in (("touchStart", 0.0), ("touchMove", 0.3), ("touchMove", 0.7), ("touchMove", 1.0)):
+        point = {"x": x0 + share * (x1 - x0), "y": y0 + share * (y1 - y0)}
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+        # Faster would be a fling, after which a browser takes the next tap for stopping it.
+        page.wait_for_timeout(60)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def middle(locator: Any) -> tuple[float, float]:
+    locator.scroll_into_view_if_needed()
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def tab_to(page: Any, selector: str) -> None:
+    """Press Tab until something has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"Tab never reaches {selector}")
+
+
+def checked(page: Any) -> None:
+    """Every screen: nothing that keeps people out, nothing too small for a finger, nothing that sticks out."""
+    assert serious_faults(page) == []
+    assert page.evaluate(TOO_SMALL) == []
+    assert page.evaluate(STICKING_OUT) == []
+
+
+def gone(page: Any, words: str) -> None:
+    page.wait_for_function("(words) => !document.querySelector('.sv-survey').textContent.includes(words)", arg=words)
+
+
+def test_by_mouse(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    texts: list[str] = []
+    sizes: dict[str, set[str]] = {}
+
+    def note(response: Any) -> None:
+        if "/survey/media/" in response.url:
+            sizes.setdefault("media", set()).add(response.headers["content-length"])
+            texts.append(str(response.headers))
+        elif "/survey/api/" in response.url:
+            texts.append(response.text())
+
+    page.on("response", note)
+    page.click("text=I agree, and begin")
+    page.click("text=Continue")
+    assert "Not answered yet: How much experience" in page.inner_text("[role=alert]")
+    for group in page.locator("[role=radiogroup]").all():
+        group.locator("label").last.click()
+    assert page.inner_text("[role=alert]") == ""
+    page.click("text=Continue")
+    page.wait_for_selector(".sv-volume")
+    page.click("text=Continue")
+    assert "play the clip first" in page.inner_text("[role=alert]")
+    page.click(".ms-play")
+    page.fill(".ms-volume", "0.4")
+    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    page.click("text=Continue")
+    page.click("text=Begin the check")
+    page.click(".sv-three button >> nth=0")
+    assert "play the tones first" in page.inner_text("[role=alert]")
+    for _ in range(6):
+        page.click("text=Play the tones")
+        page.click(".sv-three button >> nth=1")
+    page.click("text=Begin the practice")
+    page.wait_for_selector(".sv-trial")
+
+    # What is missing is named; what was not heard cannot be ranked.
+    page.click(".sv-continue")
+    assert page.inner_text("[role=alert]") == (
+        "Not heard yet: Gold standard, A, B, C, D, E. Not ranked yet: A, B, C, D, E."
+    )
+    page.click(tile("b"))
+    page.click(".sv-number >> nth=0")
+    assert "Please listen to B a little longer" in page.inner_text(".sv-live")
+    assert shown_order(page) == "....."
+    hear_all(page)
+    numbers, rows = page.locator(".sv-number"), page.locator(".sv-slot")
+    page.click(tile("b"))
+    numbers.nth(0).click()
+    assert page.inner_text(".sv-live") == "B has rank 1. 1 of 5 ranked."
+    drag(page, page.locator(tile("e")), rows.nth(2))
+    assert shown_order(page) == "B.E.."
+    drag(page, rows.nth(2), rows.nth(0))
+    assert shown_order(page) == "E.B.."
+    assert page.inner_text(".sv-live") == "E has rank 1, B now rank 3. 2 of 5 ranked."
+    page.click(tile("c"))
+    numbers.nth(2).click()
+    assert shown_order(page) == "E.C.."
+    assert "B has none now" in page.inner_text(".sv-live")
+    page.click("[aria-label='Move C up']")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Move C up"
+    assert shown_order(page) == "EC..."
+    page.click(".sv-continue")
+    assert page.inner_text("[role=alert]") == "Not ranked yet: A, B, D."
+    for letter, place in (("a", 2), ("b", 3), ("d", 4)):
+        page.click(tile(letter))
+        page.click(f".sv-offer >> nth={place}")
+    assert shown_order(page) == "ECABD"
+    assert page.inner_text("[role=alert]") == ""
+
+    # The order can be heard: each output from its beginning to its end.
+    page.click("text=Play in order")
+    for letter in "ECABD":
+        page.wait_for_selector(f"{tile(letter)}.sv-on")
+    page.wait_for_selector("button:has-text('Play in order')")
+    practice, first, second = state(page)["trials"]
+    page.click(".sv-continue")
+    page.click("text=Begin")
+    answer(page, "ABCDE")
+    assert shown_order(page) == "....."
+    answer(page, "BADCE")
+    page.click("text=Go on to the next piece")
+    answer(page, "CDEAB")
+    answer(page, "EDCBA")
+    page.wait_for_selector(".sv-code")
+    assert page.inner_text(".sv-code") == "MUSIC-STAR-30"
+    assert state(page)["complete"]
+    page.reload()
+    page.wait_for_selector(".sv-code")
+
+    assert served.rankings(practice["id"]) == {("content", 1): "ECABD"}
+    assert served.rankings(first["id"]) == {("content", 1): "ABCDE", ("style", 1): "BADCE"}
+    assert served.rankings(second["id"]) == {("content", 1): "CDEAB", ("style", 1): "EDCBA"}
+    volume, result, answers = served.screening(first["id"])
+    # The second tone is the quiet one in two rounds of six.
+    assert (volume, result, answers) == (0.4, "fail", [2] * 6)
+    assert len(sizes["media"]) == 1, "sizes tell recordings apart"
+    secrets = {name for one in study().systems for name in (one.key, one.title)} - {"single", "stem", "mixture"}
+    assert not [word for word in secrets if any(re.search(rf"\b{word}\b", text) for text in texts)]
+
+
+def test_by_keyboard_alone(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star&participant=KEYS")
+    tab_to(page, ".sv-buttons button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".sv-question")
+    for number in range(3):
+        tab_to(page, f".sv-question:nth-of-type({number + 1}) input")
+        page.keyboard.press("Space")
+        page.keyboard.press("ArrowDown")
+    tab_to(page, ".sv-buttons button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".sv-volume")
+    tab_to(page, ".ms-play")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    tab_to(page, ".sv-buttons button")
+    page.keyboard.press("Enter")
+    for _ in range(2):
+        tab_to(page, ".sv-buttons button:first-child, .sv-plain")
+        page.keyboard.press("Enter")
+    page.wait_for_selector(".sv-how")
+    tab_to(page, ".sv-buttons button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".sv-trial")
+
+    # Everything by Tab and Enter: a reader of screens uses no single keys.
+    tab_to(page, ".sv-gold")
+    page.keyboard.press("Enter")
+    for number in range(5):
+        tab_to(page, f".sv-tiles .sv-tile:nth-child({number + 1})")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"{tile('ABCDE'[number])}.sv-heard")
+        assert page.evaluate("document.activeElement.ariaLabel").startswith(f"Output {'ABCDE'[number]}, heard")
+    tab_to(page, ".sv-slot:nth-child(3) .sv-number")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Rank 3 of 5: empty. Give E rank 3"
+    page.keyboard.press("Enter")
+    assert page.inner_text(".sv-live[aria-live=polite]") == "E has rank 3. 1 of 5 ranked."
+    tab_to(page, "[aria-label='Move E up']")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert shown_order(page) == "E...."
+    assert page.inner_text(".sv-live") == "E is at the top already."
+
+    # The rest by single keys, and a region is looped.
+    hear_all(page)
+    page.keyboard.press("Escape")
+    rank(page, "EDCBA")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert shown_order(page) == "EDACB"
+    page.keyboard.press("x")
+    page.wait_for_selector(f"{tile('b')}.sv-current")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.evaluate("document.querySelector('.sv-survey').deck.seek(0.3)")
+    page.keyboard.press("[")
+    page.evaluate("document.querySelector('.sv-survey').deck.seek(0.6)")
+    page.keyboard.press("]")
+    page.wait_for_selector("[aria-label='Start of the loop']")
+    positions = []
+    for _ in range(20):
+        page.wait_for_timeout(50)
+        positions.append(page.evaluate(POSITION))
+    assert min(positions) >= 0.29
+    assert max(positions) <= 0.62
+    page.keyboard.press("Escape")
+    practice, _, second = state(page)["trials"]
+    for trial in range(3):
+        for question in range(2 if trial else 1):
+            if trial:
+                hear_all(page)
+                rank(page, "BCDEA" if question else "DEABC")
+            tab_to(page, ".sv-continue")
+            page.keyboard.press("Enter")
+            page.wait_for_function("() => !document.querySelector('.sv-slot.sv-taken')")
+        if trial < 2:
+            tab_to(page, ".sv-buttons button")
+            page.keyboard.press("Enter")
+            page.wait_for_selector(".sv-trial")
+    page.wait_for_selector(".sv-code")
+    assert served.rankings(practice["id"]) == {("content", 1): "EDACB"}
+    assert served.rankings(second["id"]) == {("content", 1): "DEABC", ("style", 1): "BCDEA"}
+
+
+def test_by_touch_on_a_phone(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.tap("text=I agree, and begin")
+    page.wait_for_selector(".sv-question")
+    for group in page.locator("[role=radiogroup]").all():
+        group.locator("label").first.tap()
+    page.tap("text=Continue")
+    page.tap(".ms-play")
+    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    page.tap("text=Continue")
+    page.tap("text=Skip the check")
+    page.tap("text=Begin the practice")
+    trials = state(page)["trials"]
+    rows = page.locator(".sv-slot")
+    for number, trial in enumerate(trials):
+        if number:
+            page.tap(".sv-buttons button")
+        for _ in trial["criteria"]:
+            page.wait_for_selector(".sv-trial")
+            for letter in "0ABCDE":
+                page.tap(tile(letter))
+                page.wait_for_selector(f"{tile(letter)}.sv-current.sv-heard")
+            swipe(page, page.locator(tile("A")), rows.nth(4))
+            assert shown_order(page) == "....A"
+            page.tap(tile("B"))
+            page.tap(".sv-number >> nth=4")
+            assert shown_order(page) == "....B"
+            for letter in "CDEA":
+                page.tap(tile(letter))
+                page.tap(f".sv-number >> nth={'CDEA'.index(letter)}")
+            swipe(page, page.locator(".sv-grip >> nth=0"), rows.nth(1))
+            page.tap("[aria-label='Move B up']")
+            assert shown_order(page) == "DCEBA"
+            asked = page.inner_text(".sv-step")
+            page.tap(".sv-continue")
+            page.wait_for_function(
+                "(asked) => document.querySelector('.sv-trial .sv-step')?.textContent !== asked", arg=asked
+            )
+    page.wait_for_selector(".sv-code")
+    assert served.rankings(trials[2]["id"]) == {("content", 1): "DCEBA", ("style", 1): "DCEBA"}
+
+
+def test_switching_keeps_the_place(visit: Visit) -> None:
+    page = visit("?study=music-star")
+    to_practice(page)
+    hear_all(page)
+    place = f"document.querySelector('.sv-survey').deck.context.currentTime - {POSITION}"
+    before = page.evaluate(place)
+    for key in "bda0ec":
+        page.keyboard.press(key)
+        page.wait_for_timeout(80)
+        rounds = (page.evaluate(place) - before) / 1.2
+        assert abs(rounds - round(rounds)) * 1.2 < 0.02, "switching moved the position"
+
+
+def test_a_killed_server_loses_nothing(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    to_practice(page)
+    answer(page, "ABCDE")
+    page.click("text=Begin")
+    hear_all(page)
+    first = state(page)["trials"][1]
+    page.keyboard.press("d")
+    page.keyboard.press("1")
+    page.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
+    served.kill()
+    page.keyboard.press("b")
+    page.keyboard.press("2")
+    page.wait_for_selector("text=Not sent yet: kept on this device, sent when the connection is back")
+    rank(page, "DBACE")
+    page.click(".sv-continue")
+    # The participant goes on meanwhile.
+    page.wait_for_selector("text=Question 2 of 2")
+    rank(page, "EDCBA")
+    page.keyboard.press("a")
+    page.keyboard.press("1")
+    assert shown_order(page) == "ADCBE"
+    served.start()
+    page.wait_for_selector("text=All answers are sent", timeout=60_000)
+    assert served.rankings(first["id"]) == {("content", 1): "DBACE"}
+    page.reload()
+    page.wait_for_selector("text=Question 2 of 2")
+    assert shown_order(page) == "ADCBE"
+    assert [clip["letter"] for clip in state(page)["trials"][1]["clips"]] == list("ABCDE")
+    assert state(page)["trials"][1]["clips"] == first["clips"]
+
+
+def test_a_crash_between_answer_and_sending(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    to_practice(page)
+    hear_all(page)
+    rank(page, "CABED")
+    practice = state(page)["trials"][0]
+    page.context.set_offline(True)
+    page.click(".sv-continue")
+    page.wait_for_selector("text=That was the practice")
+    link = page.url.removeprefix(served.url)
+    page.close(run_before_unload=False)
+    context = page.context
+    context.set_offline(False)
+    again = visit(link, context=context)
+    again.wait_for_selector("text=That was the practice")
+    again.wait_for_function(
+        "fetch('/survey/api/state').then((a) => a.json()).then((s) => s.trials[0].answered.content)"
+    )
+    assert served.rankings(practice["id"]) == {("content", 1): "CABED"}
+
+
+def test_another_device_goes_on_and_the_old_page_is_told(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star&participant=MOVES.1")
+    to_practice(page)
+    answer(page, "ABCDE")
+    page.click("text=Begin")
+    hear_all(page)
+    page.keyboard.press("c")
+    page.keyboard.press("2")
+    page.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
+    other = visit("?study=music-star&participant=MOVES.1", viewport={"width": 390, "height": 844})
+    other.wait_for_selector("text=set the level once more")
+    other.click(".ms-play")
+    other.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    other.click("text=Continue")
+    other.wait_for_selector(".sv-trial")
+    assert shown_order(other) == ".C..."
+    page.keyboard.press("c")
+    page.keyboard.press("1")
+    page.wait_for_selector("text=The survey went on elsewhere")
+    other.keyboard.press("d")
+    other.keyboard.press("1")
+    other.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
+    page.click(".sv-buttons button")
+    page.wait_for_selector(".sv-trial")
+    assert shown_order(page) == "DC..."
+
+
+@pytest.mark.parametrize("channel", [True, False])
+def test_two_tabs(visit: Visit, served: Served, channel: bool) -> None:
+    script = "" if channel else "delete window.BroadcastChannel"
+    page = visit("?study=music-star", script=script)
+    to_practice(page)
+    hear_all(page)
+    practice = state(page)["trials"][0]
+    second = visit(page.url.removeprefix(served.url), context=page.context, script=script)
+    second.wait_for_selector(".sv-trial")
+    if channel:
+        page.wait_for_selector("text=The survey is open in another tab")
+    answer(second, "BACDE")
+    if not channel:
+        rank(page, "EDCBA")
+        page.click(".sv-continue")
+        page.wait_for_selector("text=The survey went on elsewhere")
+    assert served.rankings(practice["id"]) == {("content", 1): "BACDE"}
+    page.click(".sv-buttons button")
+    page.wait_for_selector("text=That was the practice")
+    if channel:
+        second.wait_for_selector("text=The survey is open in another tab")
+
+
+def test_offline_from_one_piece_to_the_next(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    to_practice(page)
+    answer(page, "ABCDE")
+    page.click("text=Begin")
+    _, first, second = state(page)["trials"]
+    answer(page, "EABCD")
+    # The recordings of the next piece are fetched while those of this one are heard.
+    page.wait_for_function(
+        "(srcs) => srcs.every((src) => performance.getEntriesByName(new URL(src, location).href).length)",
+        arg=[clip["src"] for clip in second["clips"]],
+    )
+    page.wait_for_timeout(500)
+    page.context.set_offline(True)
+    answer(page, "DEABC")
+    page.wait_for_selector("text=Not sent yet: kept on this device, sent when the connection is back")
+    assert serious_faults(page) == []
+    page.click("text=Go on to the next piece")
+    answer(page, "CDEAB")
+    answer(page, "BCDEA")
+    page.wait_for_selector("text=Please keep this page open until they are sent")
+    assert served.rankings(second["id"]) == {}
+    page.context.set_offline(False)
+    page.wait_for_selector(".sv-code")
+    assert served.rankings(first["id"]) == {("content", 1): "EABCD", ("style", 1): "DEABC"}
+    assert served.rankings(second["id"]) == {("content", 1): "CDEAB", ("style", 1): "BCDEA"}
+
+
+def test_not_saved_and_refused_keep_the_answers_in_the_page(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    to_practice(page)
+    hear_all(page)
+    rank(page, "ABCDE")
+    practice = state(page)["trials"][0]
+    times: list[float] = []
+    bodies: list[Any] = []
+
+    def full(route: Any) -> None:
+        times.append(time.monotonic())
+        bodies.append(route.request.post_data_json)
+        if len(times) < 4:
+            route.fulfill(status=503, json={"error": "Not saved: the disk is full.", "field": "", "reload": False})
+        else:
+            route.continue_()
+
+    page.route("**/survey/api/answers", full)
+    page.click(".sv-continue")
+    page.wait_for_selector("[role=alert]:has-text('Not saved')")
+    assert shown_order(page) == "ABCDE"
+    # A change meanwhile is what is sent.
+    page.click("[aria-label='Move B up']")
+    page.click(".sv-continue")
+    page.wait_for_selector("text=That was the practice")
+    assert served.rankings(practice["id"]) == {("content", 1): "BACDE"}
+    assert bodies[-1]["submission"] == bodies[-2]["submission"] != bodies[0]["submission"]
+    assert times[-1] - times[-2] > 0.7, "it is tried again at once"
+
+    page.click("text=Begin")
+    page.wait_for_selector(".sv-trial")
+    hear_all(page)
+    rank(page, "EDCBA")
+    page.unroute("**/survey/api/answers")
+    refusal = {"error": "A rank is a number from 1 to 5.", "field": "ranks", "reload": False}
+    page.route("**/survey/api/answers", lambda route: route.fulfill(status=422, json=refusal), times=1)
+    page.click(".sv-continue")
+    page.wait_for_selector("[role=alert]:has-text('This answer was not taken: A rank is a number from 1 to 5.')")
+    assert shown_order(page) == "EDCBA"
+    page.click(".sv-continue")
+    page.wait_for_selector("text=Question 2 of 2")
+
+
+def test_links(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    made = re.search(r"participant=([\w-]+)", page.url)
+    assert made is not None
+    assert state(page)["participant"] == made.group(1)
+    again = visit("?study=music-star", context=page.context)
+    again.wait_for_selector("text=You have begun already")
+    checked(again)
+    again.click("text=Go on where it stopped")
+    again.wait_for_selector("text=I agree, and begin")
+    assert f"participant={made.group(1)}" in again.url
+    panel = visit("?PROLIFIC_PID=5f0c&SESSION_ID=1&preview=1")
+    panel.wait_for_selector("text=Preview: nothing you do here counts")
+    told = state(panel)
+    assert (told["participant"], told["preview"]) == ("5f0c", True)
+    assert "participant=" not in panel.url
+    panel.click("text=I do not agree")
+    panel.wait_for_selector("text=nothing is recorded")
+    checked(panel)
+    panel.click("text=Back")
+    panel.wait_for_selector("text=I agree, and begin")
+    unknown = visit("?study=nothing")
+    assert "There is no such study." in unknown.inner_text(".sv-page")
+
+
+def test_headphone_check(visit: Visit, served: Served) -> None:
+    page = visit("?study=music-star")
+    levels, phases, rounds = page.evaluate("""() => {
+      const { rounds, tones } = window.MusicStar.headphones;
+      const [left, right] = tones(["plain", "quiet", "opposite"], 8000);
+      const part = (ear, k) => ear.subarray(k * 12000 + 1000, k * 12000 + 7000);
+      const dot = (one, other) => one.reduce((sum, x, n) => sum + x * other[n], 0);
+      const level = (k) => Math.sqrt(dot(part(left, k), part(left, k)) / 6000);
+      const phase = (k) => dot(part(left, k), part(right, k)) / dot(part(left, k), part(left, k));
+      return [[0, 1, 2].map(level), [0, 1, 2].map(phase), rounds()];
+    }""")
+    assert levels[1] / levels[0] == pytest.approx(10 ** (-6 / 20), abs=1e-3)
+    assert levels[2] == pytest.approx(levels[0], rel=1e-3)
+    assert phases == pytest.approx([1, 1, -1])
+    assert len({tuple(order) for order in rounds}) == 6
+    assert sorted(order.index("quiet") for order in rounds) == [0, 0, 1, 1, 2, 2]
+
+    mono = "Object.defineProperty(AudioDestinationNode.prototype, 'maxChannelCount', {get: () => 1})"
+    page = visit("?study=music-star", script=mono)
+    to_sound(page)
+    page.click(".ms-play")
+    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    page.click("text=Continue")
+    page.wait_for_selector("text=The headphone check is unavailable")
+    checked(page)
+    page.click("text=Continue")
+    page.wait_for_selector(".sv-how")
+    assert served.screening(state(page)["trials"][0]["id"])[1:] == ("unavailable", [])
+    without = visit("?study=music-star", script="delete window.AudioContext")
+    to_sound(without)
+    without.click("text=Continue")
+    without.wait_for_selector("text=The headphone check is unavailable")
+    without.click("text=Continue")
+    without.wait_for_selector("text=This browser cannot play the sounds")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (390, "light"), (1280, "dark")])
+def test_every_screen_serves_everybody(visit: Visit, width: int, scheme: str) -> None:
+    page = visit(
+        "?study=music-star", viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    checked(page)
+    page.click("text=I agree, and begin")
+    page.wait_for_selector(".sv-question")
+    page.click("text=Continue")
+    checked(page)
+    for group in page.locator("[role=radiogroup]").all():
+        group.locator("label").first.click()
+    page.click("text=Continue")
+    page.wait_for_selector(".sv-volume")
+    checked(page)
+    page.click(".ms-play")
+    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
+    page.click("text=Continue")
+    checked(page)
+    page.click("text=Begin the check")
+    checked(page)
+    page.click("text=Skip the check")
+    page.wait_for_selector(".sv-how")
+    checked(page)
+    page.click("text=Begin the practice")
+    page.wait_for_selector(".sv-trial")
+    page.click(".sv-keys summary")
+    page.click(".sv-continue")
+    checked(page)
+    hear_all(page)
+    page.keyboard.press("b")
+    page.keyboard.press("2")
+    checked(page)
+    answer(page, "ABCDE")
+    checked(page)
+    page.click("text=Begin")
+    answer(page, "ABCDE")
+    answer(page, "ABCDE")
+    page.wait_for_selector("text=is done")
+    checked(page)
+    page.click("text=Go on to the next piece")
+    answer(page, "ABCDE")
+    answer(page, "ABCDE")
+    page.wait_for_selector(".sv-code")
+    checked(page)
