@@ -106,7 +106,8 @@ def serving(data: Path) -> Iterator[Studio]:
     environment = {
         **os.environ,
         "MUSICSTAR_PORT": str(port),
-        "MUSICSTAR_DATA": str(data),
+        "MUSICSTAR_DATA": str(data / "jobs"),
+        "MUSICSTAR_SURVEY": str(data / "survey"),
         "MUSICSTAR_MAX_SECONDS": str(MAX_SECONDS),
     }
     environment.pop("MUSICSTAR_HOST", None)

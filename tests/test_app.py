@@ -51,7 +51,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Visit], 
     monkeypatch.setattr(program, "EXAMPLES", examples)
 
     async def go(what: Visit) -> Any:
-        made = program.create_app(Settings(max_mb=1, max_seconds=3, data=tmp_path / "data"))
+        made = program.create_app(Settings(max_mb=1, max_seconds=3, data=tmp_path / "data", survey=tmp_path / "survey"))
         desk = made.state.desk
         monkeypatch.setattr(desk._inspectors, "submit", at_once)
         try:

@@ -276,7 +276,7 @@ def test_closing_the_tab_leaves_no_work_behind(visit: Callable[..., Any], long_c
     page.wait_for_selector(".ms-step[data-state=running]")
     page.close()
     no_orders_left(studio)
-    newest = max(studio.data.glob("*/progress.*.json"), key=lambda path: path.stat().st_mtime)
+    newest = max((studio.data / "jobs").glob("*/progress.*.json"), key=lambda path: path.stat().st_mtime)
     assert "cancelled" in {step["state"] for step in json.loads(newest.read_text())}
 
 

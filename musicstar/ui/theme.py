@@ -4,6 +4,7 @@ Colour carries meaning. Petrol is clarinet and vibraphone, russet is strings and
 standard; everything else is ink on paper. Fonts are the system's, so that no page asks another host for one.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import gradio as gr
@@ -75,6 +76,13 @@ DARK = Palette(
     gold="#d9bf7c",
     bad="#f2998a",
 )
+
+
+def head(title: str, description: str, *, styles: Sequence[str] = ("/ui/studio.css",)) -> str:
+    """What a page has in its head: title and description where it has them, icon, colours and style sheets."""
+    words = f'<title>{title}</title><meta name="description" content="{description}">' if title else ""
+    sheets = "".join(f'<link rel="stylesheet" href="{style}">' for style in styles)
+    return f'{words}<link rel="icon" href="/ui/icon.svg" type="image/svg+xml"><style>{tokens()}</style>{sheets}'
 
 
 def tokens() -> str:
