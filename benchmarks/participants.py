@@ -46,16 +46,20 @@ class Browser:
             f"POST /survey/api/{path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
             f"content-length: {len(content)}\r\n" + (f"cookie: {self.cookie}\r\n" if self.cookie else "") + "\r\n"
         )
-        try:
-            if self.streams is None:
-                self.streams = await asyncio.open_connection("127.0.0.1", self.port)
-            reader, writer = self.streams
-            writer.write(head.encode() + content)
-            await writer.drain()
-            return await self._read(reader)
-        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
-            self.close()
-            raise Lost from error
+        # A server closes connections that lie idle; as a browser does, one that was kept is tried, then a new one.
+        while True:
+            kept = self.streams is not None
+            try:
+                if self.streams is None:
+                    self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, writer = self.streams
+                writer.write(head.encode() + content)
+                await writer.drain()
+                return await self._read(reader)
+            except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+                self.close()
+                if not kept:
+                    raise Lost from error
 
     async def _read(self, reader: asyncio.StreamReader) -> tuple[int, Any]:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -98,13 +102,14 @@ class Browser:
             raise RuntimeError(f"{path} gave {status}: {answer}")
         self.state = answer
 
-    async def hear(self, trial: dict[str, Any]) -> None:
-        """Say that everything in a trial was heard."""
-        items = ["gold", *(clip["item"] for clip in trial["clips"])]
-        kinds = [
-            {"trial": trial["id"], "item": item, "kind": "heard", "at_ms": 1000, "position_s": 9.0} for item in items
+    async def hear(self) -> None:
+        """Say that everything in all trials was heard."""
+        events = [
+            {"trial": trial["id"], "item": item, "kind": "heard", "at_ms": 1000, "position_s": 9.0}
+            for trial in self.state["trials"]
+            for item in ("gold", *(clip["item"] for clip in trial["clips"]))
         ]
-        status, answer = await self.post("events", {"events": kinds})
+        status, answer = await self.post("events", {"events": events})
         if status != 200:
             raise RuntimeError(f"events gave {status}: {answer}")
 
