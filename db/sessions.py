@@ -8,18 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, text, update
+from sqlalchemy import Connection, insert, update
 
 from db import statements
 from db.models import (
     Background,
     Consent,
-    Participant,
     Screening,
     Session,
-    Slot,
-    Study,
-    Version,
 )
 from db.records import (
     DesignSlot,
@@ -78,18 +74,13 @@ class Sessions(Versions):
         more : the slots of the design's next block, given how many there are
         """
         with self.writing() as connection:
-            study = connection.execute(select(Study.id, Study.salt).where(Study.name == opening.study)).first()
+            study = connection.execute(statements.STUDY, {"study": opening.study}).first()
             if study is None:
                 raise UnknownStudy("There is no such study.")
-            # On PostgreSQL those who come at once are seated one after the other.
-            lock = select(Version.id).where(Version.id == version).with_for_update(key_share=True)
-            connection.execute(lock)
+            connection.execute(statements.LOCK_VERSION, {"version": version})
             participant = self._participant(connection, study.id, hash_external(study.salt, opening.external))
-            found = connection.execute(
-                select(Session.id, Session.token_hash, Session.lease_s, Session.holds_slot, Session.status)
-                .where(Session.participant_id == participant, Session.mode == opening.mode)
-                .with_for_update()
-            ).first()
+            who = {"participant": participant, "mode": opening.mode}
+            found = connection.execute(statements.SESSION_OF_PARTICIPANT, who).first()
             if found is None:
                 session = self._begin(connection, opening, study.id, participant, version, lease_s, more)
                 held = opening.offered
@@ -97,17 +88,13 @@ class Sessions(Versions):
                 session, held = found.id, found.token_hash
                 if not hmac.compare_digest(held, opening.held):
                     held = opening.offered
-                changed = {"token_hash": held, "leased_until": self.instant(found.lease_s)}
-                connection.execute(update(Session).where(Session.id == session).values(changed))
+                changes = {"session": session, "token": held, "until": self.instant(found.lease_s)}
+                connection.execute(statements.RESUME, changes)
             return Opened(view(connection, self.parts, session), held)
 
     def _participant(self, connection: Connection, study: int, external_hash: str) -> int:
-        known = connection.execute(
-            select(Participant.id).where(
-                Participant.study_id == study,
-                Participant.external_hash == external_hash,
-            )
-        ).scalar()
+        who = {"study": study, "external": external_hash}
+        known: int | None = connection.execute(statements.PARTICIPANT, who).scalar()
         if known is not None:
             return known
         values = {
@@ -116,7 +103,7 @@ class Sessions(Versions):
             "external_hash": external_hash,
             "created_at": self.instant(),
         }
-        return connection.execute(insert(Participant).values(values).returning(Participant.id)).scalar_one()
+        return connection.execute(statements.NEW_PARTICIPANT, values).scalar_one()
 
     def _begin(
         self,
@@ -162,46 +149,34 @@ class Sessions(Versions):
         self, connection: Connection, version: int, more: Callable[[int], Iterable[DesignSlot]]
     ) -> tuple[int, DesignSlot]:
         """The first slot that is free, or whose holder has not been seen for the length of the lease."""
-        free = (
-            select(Slot.id, Slot.number, Slot.plan_json, Session.id.label("holder"))
-            # As the index of the holders has it, word for word, without which SQLite would read all sessions.
-            .outerjoin(Session, and_(Session.slot_id == Slot.id, text("session.holds_slot")))
-            .where(
-                Slot.version_id == version,
-                or_(
-                    Session.id.is_(None),
-                    and_(Session.status == "open", Session.leased_until < self.instant()),
-                ),
-            )
-            .order_by(Slot.number)
-            .limit(1)
-        )
-        slot = connection.execute(free).first()
-        if slot is None:
-            last = connection.execute(select(func.max(Slot.number)).where(Slot.version_id == version)).scalar()
-            add_slots(connection, version, more(-1 if last is None else last))
-            slot = connection.execute(free).one()
-        if slot.holder is not None:
-            lost = {"holds_slot": False, "late": True}
-            connection.execute(update(Session).where(Session.id == slot.holder).values(lost))
-        return slot.id, read_plan(slot.number, slot.plan_json)
+        while True:
+            now = self.instant()
+            slot = connection.execute(statements.FREE_SLOT, {"version": version, "now": now}).first()
+            if slot is None:
+                last = connection.execute(statements.LAST_SLOT, {"version": version}).scalar()
+                add_slots(connection, version, more(-1 if last is None else last))
+            elif slot.holder is None or self._loses_slot(connection, slot.holder, now):
+                return slot.id, read_plan(slot.number, slot.plan_json)
+
+    def _loses_slot(self, connection: Connection, holder: int, now: str) -> bool:
+        return connection.execute(statements.LOSE_SLOT, {"session": holder, "now": now}).rowcount == 1
 
     def _preview_plan(self, connection: Connection, version: int) -> DesignSlot:
         """The slots in turn, none of them taken."""
-        before = select(func.count(Session.id)).where(Session.version_id == version, Session.mode == "preview")
-        slots = select(func.count(Slot.id)).where(Slot.version_id == version)
-        number = connection.execute(before).scalar_one() % connection.execute(slots).scalar_one()
-        plan = select(Slot.number, Slot.plan_json).where(Slot.version_id == version, Slot.number == number)
-        row = connection.execute(plan).one()
+        before = connection.execute(statements.COUNT_PREVIEWS, {"version": version}).scalar_one()
+        slots = connection.execute(statements.COUNT_SLOTS, {"version": version}).scalar_one()
+        row = connection.execute(statements.SLOT, {"version": version, "place": before % slots}).one()
         return read_plan(row.number, row.plan_json)
 
     def session(self, token_hash: str) -> SessionRecord:
         """A session by the hash of its token; raises UnknownSession."""
         with self.reading() as connection:
-            session = connection.execute(statements.SESSION_OF_TOKEN, {"token": token_hash}).scalar()
-            if session is None:
-                raise UnknownSession(MOVED_AWAY)
-            return view(connection, self.parts, session)
+            return view(connection, self.parts, _known(connection, token_hash)[0])
+
+    def config_of(self, token_hash: str) -> str:
+        """The configuration of the version that a session is on; raises UnknownSession."""
+        with self.reading() as connection:
+            return self.parts(connection, _known(connection, token_hash)[1]).config_json
 
     def may_hear(self, token_hash: str, media: str) -> bool:
         """Whether a file belongs to a trial of the session with this token."""
@@ -294,6 +269,14 @@ class Sessions(Versions):
     def _renew(self, connection: Connection, session: Mine) -> None:
         """Renew the lease of a session, of which nothing else changes."""
         connection.execute(statements.RENEW, {"session": session.id, "until": self.instant(session.lease_s)})
+
+
+def _known(connection: Connection, token_hash: str) -> tuple[int, int]:
+    """The ids of a session and its version by the token; raises UnknownSession."""
+    row = connection.execute(statements.SESSION_OF_TOKEN, {"token": token_hash}).first()
+    if row is None:
+        raise UnknownSession(MOVED_AWAY)
+    return row.id, row.version_id
 
 
 def _add_trial(

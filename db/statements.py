@@ -1,6 +1,6 @@
 """The statements that participants cause, built once: building them anew each time takes longer than running them."""
 
-from sqlalchemy import BindParameter, bindparam, exists, func, insert, select, update
+from sqlalchemy import BindParameter, and_, bindparam, exists, func, insert, or_, select, text, update
 
 from db.models import (
     Background,
@@ -12,6 +12,7 @@ from db.models import (
     Response,
     Screening,
     Session,
+    Slot,
     Stimulus,
     Study,
     Trial,
@@ -20,9 +21,45 @@ from db.models import (
 )
 
 TOKEN: BindParameter[str] = bindparam("token")
+VERSION: BindParameter[int] = bindparam("version")
 SESSION: BindParameter[int] = bindparam("session")
 TRIAL: BindParameter[int] = bindparam("trial")
 CRITERION: BindParameter[int] = bindparam("criterion")
+
+# Somebody comes: to the :study, as the :external, and takes a slot.
+STUDY = select(Study.id, Study.salt).where(Study.name == bindparam("study"))
+# On PostgreSQL those who come at once are seated one after the other.
+LOCK_VERSION = select(Version.id).where(Version.id == VERSION).with_for_update(key_share=True)
+PARTICIPANT = select(Participant.id).where(
+    Participant.study_id == bindparam("study"), Participant.external_hash == bindparam("external")
+)
+NEW_PARTICIPANT = insert(Participant).returning(Participant.id)
+SESSION_OF_PARTICIPANT = (
+    select(Session.id, Session.token_hash, Session.lease_s)
+    .where(Session.participant_id == bindparam("participant"), Session.mode == bindparam("mode"))
+    .with_for_update()
+)
+RESUME = (
+    update(Session).where(Session.id == SESSION).values(token_hash=bindparam("token"), leased_until=bindparam("until"))
+)
+ABANDONED = and_(Session.status == "open", Session.leased_until < bindparam("now"))
+FREE_SLOT = (
+    select(Slot.id, Slot.number, Slot.plan_json, Session.id.label("holder"))
+    # As the index of the holders has it, word for word, without which SQLite would read all sessions.
+    .outerjoin(Session, and_(Session.slot_id == Slot.id, text("session.holds_slot")))
+    .where(Slot.version_id == VERSION, or_(Session.id.is_(None), ABANDONED))
+    .order_by(Slot.number)
+    .limit(1)
+)
+# Unless they have come back this very moment.
+LOSE_SLOT = update(Session).where(Session.id == SESSION, ABANDONED).values(holds_slot=False, late=True)
+LAST_SLOT = select(func.max(Slot.number)).where(Slot.version_id == VERSION)
+COUNT_SLOTS = select(func.count(Slot.id)).where(Slot.version_id == VERSION)
+COUNT_PREVIEWS = select(func.count(Session.id)).where(Session.version_id == VERSION, Session.mode == "preview")
+SLOT = select(Slot.number, Slot.plan_json).where(Slot.version_id == VERSION, Slot.number == bindparam("place"))
+NEW_SESSION = insert(Session).returning(Session.id)
+NEW_TRIAL = insert(Trial).returning(Trial.id)
+NEW_ITEMS = insert(TrialItem)
 
 # One session, to be changed: of :token.
 MINE = (
@@ -37,7 +74,7 @@ MINE = (
     .where(Session.token_hash == TOKEN)
     .with_for_update()
 )
-SESSION_OF_TOKEN = select(Session.id).where(Session.token_hash == TOKEN)
+SESSION_OF_TOKEN = select(Session.id, Session.version_id).where(Session.token_hash == TOKEN)
 RENEW = update(Session).where(Session.id == SESSION).values(leased_until=bindparam("until"))
 MOVE_ON = (
     update(Session).where(Session.id == SESSION).values(generation=bindparam("next"), leased_until=bindparam("until"))
@@ -62,7 +99,6 @@ FACTS = (
         Study.salt,
         Study.name.label("study"),
         Session.version_id.label("version"),
-        Version.config_json,
         Session.mode,
         Session.late,
         Session.generation,
@@ -72,7 +108,6 @@ FACTS = (
         exists().where(Screening.session_id == Session.id).label("screened"),
     )
     .join(Participant, Participant.id == Session.participant_id)
-    .join(Version, Version.id == Session.version_id)
     .join(Study, Study.id == Session.study_id)
     .where(Session.id == SESSION)
 )
@@ -142,6 +177,3 @@ CHANGE_DRAFT = (
     .values(ranks_json=bindparam("ranks"), sequence=bindparam("place"), updated_at=bindparam("now"))
 )
 NEW_EVENTS = insert(PlaybackEvent)
-NEW_TRIAL = insert(Trial).returning(Trial.id)
-NEW_ITEMS = insert(TrialItem)
-NEW_SESSION = insert(Session).returning(Session.id)

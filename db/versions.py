@@ -40,6 +40,7 @@ class Clip:
 class Parts:
     """What a version is made of, with the database's own ids."""
 
+    config_json: str
     systems: Mapping[str, int]
     pieces: Mapping[str, int]
     directions: Mapping[str, int]
@@ -193,9 +194,11 @@ class Versions(Engine):
                 Stimulus.media,
                 Stimulus.duration_s,
             ).where(Stimulus.version_id == version)
+            config = connection.execute(select(Version.config_json).where(Version.id == version)).scalar_one()
             clips = {row["id"]: Clip(**row) for row in connection.execute(statement).mappings()}
             by_place = {(clip.piece_id, clip.direction_id, clip.system_id): clip for clip in clips.values()}
             known = self._parts[version] = Parts(
+                config_json=config,
                 systems=_keys(connection, System, version),
                 pieces=_keys(connection, Piece, version),
                 directions=_keys(connection, Direction, version),

@@ -22,6 +22,7 @@ def view(connection: Connection, parts_of: Callable[[Connection, int], Parts], s
     facts = {name: value for name, value in row.items() if name != "status"}
     return SessionRecord(
         **facts,
+        config_json=parts.config_json,
         complete=row["status"] == "complete",
         background=None if background is None else json.loads(background),
         criteria=tuple(parts.criteria),

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
+from db.engine import NOT_SAVED
 from db.records import Draft, Headphones, NewAnswer, PlaybackEvent, Screening
 from survey.session import MAX_TEXT, NO_RECORDING, SurveyDesk, SurveyError, Ticket
 from survey.strict import MAX_BYTES, Fields, Malformed, read
@@ -26,17 +27,36 @@ KEY = "[A-Za-z0-9_.-]+"
 MAX_EVENTS = 500
 KINDS = ("play", "pause", "heard", "loop", "order")
 HEADPHONES: tuple[Headphones, ...] = ("pass", "fail", "unavailable", "skipped")
-# The database writes one after the other; more threads than this would only wait for each other.
-THREADS = 12
+# SQLite writes one after the other; more threads than these would only keep the event loop from its turn.
+WRITERS_SQLITE, WRITERS, READERS = 2, 8, 4
+QUEUE_S = 15.0
+
+
+class Queue:
+    """Work that waits for its turn, and is refused where that takes too long."""
+
+    def __init__(self, threads: int) -> None:
+        self._turns = anyio.Semaphore(threads)
+        self._threads = anyio.CapacityLimiter(threads)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Do something in a thread; raises SurveyError with 503 where nothing else gets done either."""
+        try:
+            with anyio.fail_after(QUEUE_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise SurveyError(503, NOT_SAVED) from None
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+        finally:
+            self._turns.release()
 
 
 def router(desk: SurveyDesk) -> APIRouter:
     """The routes under /survey/."""
     routes = APIRouter(prefix="/survey")
-    threads = anyio.CapacityLimiter(THREADS)
-
-    async def do(work: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(work, limiter=threads)
+    writers = Queue(WRITERS_SQLITE if desk.store.is_sqlite else WRITERS)
+    readers = Queue(READERS)
 
     def add(name: str, act: Act) -> None:
         @routes.post(f"/api/{name}", name=name)
@@ -46,7 +66,7 @@ def router(desk: SurveyDesk) -> APIRouter:
                 _same_origin(request)
                 fields = read(await _body(request))
                 ticket = _needed(request)
-                return _json(await do(lambda: act(desk, ticket, fields)))
+                return _json(await writers.do(lambda: act(desk, ticket, fields)))
             except (SurveyError, Malformed) as error:
                 return _refusal(error)
             except ClientDisconnect:
@@ -61,7 +81,7 @@ def router(desk: SurveyDesk) -> APIRouter:
             _same_origin(request)
             fields = read(await _body(request))
             held = _ticket(request)
-            ticket, state = await do(lambda: _open(desk, held, fields))
+            ticket, state = await writers.do(lambda: _open(desk, held, fields))
         except (SurveyError, Malformed) as error:
             return _refusal(error)
         except ClientDisconnect:
@@ -83,7 +103,7 @@ def router(desk: SurveyDesk) -> APIRouter:
     async def state(request: Request) -> Response:
         try:
             ticket = _needed(request)
-            return _json(await do(lambda: desk.state(ticket)))
+            return _json(await readers.do(lambda: desk.state(ticket)))
         except SurveyError as error:
             return _refusal(error)
 
@@ -94,7 +114,7 @@ def router(desk: SurveyDesk) -> APIRouter:
             # Whether there is such a recording, nobody else learns.
             if ticket is None:
                 raise SurveyError(404, NO_RECORDING)
-            path = await do(lambda: desk.find_media(ticket, name))
+            path = await readers.do(lambda: desk.find_media(ticket, name))
         except SurveyError as error:
             return _refusal(error)
         return FileResponse(path, media_type="audio/wav", headers={"cache-control": "private, max-age=86400"})

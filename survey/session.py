@@ -197,7 +197,7 @@ class SurveyDesk:
         return path
 
     def _definition(self, ticket: Ticket) -> Study:
-        return _definition(_kept(lambda: self.store.session(ticket.token_hash)).config_json)
+        return _definition(_kept(lambda: self.store.config_of(ticket.token_hash)))
 
     def _state(self, session: Session, ticket: Ticket) -> dict[str, Any]:
         definition, language = _definition(session.config_json), session.language
