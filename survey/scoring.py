@@ -113,7 +113,7 @@ def wide(frame: pd.DataFrame, *, systems: Sequence[str] | None = None, with_excl
         row = kept[twice].iloc[0]
         raise ValueError(f"{_which(row)}: {row['system']} is ranked twice")
     columns = pd.Index(names, name="system", dtype=object)
-    items = kept.astype({"system": object})  # a categorical would keep the names of systems that are not there
+    items = kept.astype(dict.fromkeys([*RANKING, "system"], object))  # categories would sort in an order of their own
     ranks = items.pivot(index=RANKING, columns="system", values="rank").reindex(columns=columns)
     sound = (np.sort(ranks.to_numpy(dtype=float), axis=1) == np.arange(1, len(names) + 1)).all(axis=1)
     if not sound.all():
@@ -136,7 +136,8 @@ def standings(
 ) -> tuple[Standing, ...]:
     """Every system's standing: by criterion, and there each direction first, then all of them pooled.
 
-    Names not given are those in the frame, sorted. Raises ValueError as `wide` does.
+    Names not given are those in the frame, sorted; names given must take in all of those, so that nothing is left
+    out unseen. Raises ValueError as `wide` does.
 
     >>> frame = as_frame([[2, 1, 3], [1, 2, 3]], ("x", "y", "z"), criterion="style", direction="cv")
     >>> standings(frame)[0]
@@ -267,22 +268,20 @@ def as_frame(
 
     Frames of other criteria and directions can be put under it: the participants and trials are then the same.
     """
+    found = np.asarray(ranks, dtype=int).reshape(-1, len(systems))
+    numbers = np.repeat([f"{number:03d}" for number in range(1, len(found) + 1)], len(systems)).astype(object)
     return pd.DataFrame(
-        [
-            {
-                "participant": f"p_{number:03d}",
-                "session": f"s_{number:03d}",
-                "trial": f"t_{number:03d}.{direction}",
-                "direction": direction,
-                "criterion": criterion,
-                "system": system,
-                "rank": int(rank),
-                "k": len(systems),
-                "excluded": False,
-            }
-            for number, row in enumerate(ranks, start=1)
-            for system, rank in zip(systems, row, strict=True)
-        ]
+        {
+            "participant": "p_" + numbers,
+            "session": "s_" + numbers,
+            "trial": "t_" + numbers + f".{direction}",
+            "direction": direction,
+            "criterion": criterion,
+            "system": list(systems) * len(found),
+            "rank": found.ravel(),
+            "k": len(systems),
+            "excluded": False,
+        }
     )
 
 

@@ -225,22 +225,20 @@ def pairwise(rankings: Rankings, *, resamples: int = RESAMPLES, seed: int = 0) -
     """Every two systems by Wilcoxon's signed-rank test on the participants' scores, with Holm's correction.
 
     The differences d of two systems' scores within a participant that are not 0 are ranked by |d|, ties sharing
-    their mean rank; W+ and W- sum the ranks of those above and below 0 (Wilcoxon 1945). The two-sided p is exact, of
-    all equally likely signs given these ranks (ties make scipy leave it at the normal one); from a hundred differences
-    on it is the normal one. p_holm holds among all k (k - 1) / 2 pairs (Holm 1979, by statsmodels). The effect size is
-    the matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) (King, Rosopa and Minium 2011), 0 where no
-    participant tells the two apart. The interval is of the mean difference, by resampling participants.
+    their mean rank; W+ and W- sum the ranks of those above and below 0 (Wilcoxon 1945). The two-sided p is exact,
+    all signs of these ranks being as likely, ties or none; beyond a hundred differences it is the normal one. p_holm
+    holds among all k (k - 1) / 2 pairs (Holm 1979). The effect size is the matched-pairs rank-biserial correlation
+    (W+ - W-) / (W+ + W-) (King, Rosopa and Minium 2011), 0 where no participant tells the two apart. The interval is
+    of the mean difference, by resampling participants.
     """
-    from statsmodels.stats.multitest import multipletests
-
     n = len(rankings.participants)
     if n < MIN_PARTICIPANTS:
         return withheld(n)
     drawn = resample(n, resamples=resamples, seed=seed)
     places = list(combinations(range(len(rankings.systems)), 2))
-    differences = [rankings.blocks[:, a] - rankings.blocks[:, b] for a, b in places]
+    differences = [np.round(rankings.blocks[:, a] - rankings.blocks[:, b], 6) for a, b in places]
     tested = [_signed_ranks(d) for d in differences]
-    holm = multipletests([p for p, _ in tested], method="holm")[1]
+    holm = holm_adjusted(np.array([p for p, _ in tested]))
     return tuple(
         Comparison(
             a=rankings.systems[a],
@@ -261,17 +259,16 @@ def nemenyi(rankings: Rankings, *, alpha: float = 0.05) -> CriticalDifference | 
     """Nemenyi's test of all pairs of systems by their mean ranks.
 
     The critical difference is q sqrt(k (k + 1) / (6 n)) with q the upper alpha point of the studentised range of k
-    means with infinite degrees of freedom, over sqrt(2) (Nemenyi 1963; Demsar 2006, section 3.2.2). The p-values are
-    scikit-posthocs'. More cautious than the signed-rank tests, and ties are not corrected for.
+    means with infinite degrees of freedom, over sqrt(2); p is where two mean ranks lie on that scale (Nemenyi 1963;
+    Demsar 2006, section 3.2.2). More cautious than the signed-rank tests, and ties are not corrected for.
     """
-    from scikit_posthocs import posthoc_nemenyi_friedman
-
     n, k = rankings.block_ranks.shape
     if n < MIN_PARTICIPANTS:
         return withheld(n)
     means = rankings.block_ranks.mean(axis=0)
-    q = float(scipy.stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
-    difference = q * math.sqrt(k * (k + 1) / (6 * n))
+    scale = math.sqrt(k * (k + 1) / (12 * n))  # the square root of 2 included
+    difference = float(scipy.stats.studentized_range.isf(alpha, k, np.inf)) * scale
+    p = scipy.stats.studentized_range.sf(np.abs(means[:, None] - means) / scale, k, np.inf)
     order = sorted(range(k), key=lambda place: (means[place], rankings.systems[place]))
     groups: list[list[int]] = []
     for first in range(k):
@@ -284,7 +281,7 @@ def nemenyi(rankings: Rankings, *, alpha: float = 0.05) -> CriticalDifference | 
         mean_ranks=tuple(means.tolist()),
         alpha=alpha,
         difference=difference,
-        p=tuple(map(tuple, posthoc_nemenyi_friedman(rankings.block_ranks).to_numpy().tolist())),
+        p=tuple(map(tuple, p.tolist())),
         groups=tuple(tuple(rankings.systems[place] for place in group) for group in groups),
     )
 
@@ -296,6 +293,19 @@ def withheld(participants: int) -> Withheld:
         f"A test needs at least {MIN_PARTICIPANTS} participants and has {participants}: with fewer, neither a "
         "difference nor its absence says much.",
     )
+
+
+def holm_adjusted(p: np.ndarray) -> np.ndarray:
+    """Holm's p-values among those of the last axis, array[..., tests] (Holm 1979); smaller is more significant.
+
+    >>> holm_adjusted(np.array([0.03, 0.01, 0.02])).tolist()
+    [0.04, 0.03, 0.04]
+    """
+    order = np.argsort(p, axis=-1)
+    steps = np.take_along_axis(p, order, axis=-1) * np.arange(p.shape[-1], 0, -1)
+    adjusted = np.empty_like(steps)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, axis=-1), 1), axis=-1)
+    return adjusted
 
 
 def friedman_statistic(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
@@ -324,8 +334,10 @@ def _chi_square(rankings: Rankings) -> float:
 
 def _permutation_p(ranks: np.ndarray, permutations: int, rng: np.random.Generator) -> float:
     """Share of relabellings with rank sums spread as widely; all else in chi-square stays the same."""
-    doubled = np.rint(2 * ranks).astype(np.int64)  # whole numbers compare exactly
-    observed = np.square(doubled.sum(axis=0)).sum()
+    # Whole numbers compare exactly; in order, the order of systems and participants does not change what is drawn.
+    doubled = np.sort(np.rint(2 * ranks).astype(np.int64), axis=1)
+    doubled = doubled[np.lexsort(doubled.T)]
+    observed = np.square(np.rint(2 * ranks).astype(np.int64).sum(axis=0)).sum()
     extreme, todo = 0, permutations
     while todo:
         size = min(todo, max(1, 1_000_000 // doubled.size))

@@ -50,6 +50,8 @@ def strengths(rankings: Rankings, *, resamples: int = RESAMPLES, seed: int = 0) 
     [0.625, 0.375]
     """
     k = len(rankings.systems)
+    if k == 0:
+        return ()
     members = _sets(k)
     wins, sets = _choices(rankings.ranks, len(members))
     wins, sets = rankings.by_participant(wins), rankings.by_participant(sets)
