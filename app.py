@@ -121,7 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 temporary.cleanup()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.desk = desk
+    app.state.desk, app.state.survey = desk, survey
     app.add_middleware(
         Dress,
         head=theme.head(translate.TITLE, translate.DESCRIPTION),
@@ -190,6 +190,7 @@ class _Survey:
             self._building.cancel()
             await asyncio.wait([self._building])
         await asyncio.to_thread(self.analyst.close)
+        self.store.close()
 
     def guard(self, app: FastAPI) -> None:
         """Put the gate before everything under /results/."""
