@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import anyio
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
@@ -36,20 +37,26 @@ class Queue:
     """Work that waits for its turn, and is refused where that takes too long."""
 
     def __init__(self, threads: int) -> None:
-        self._turns = anyio.Semaphore(threads)
-        self._threads = anyio.CapacityLimiter(threads)
+        self._threads = threads
+        # Of each event loop its own, as what waits in one cannot be woken from another.
+        self._turns: RunVar[anyio.Semaphore] = RunVar(f"turns of {id(self)}")
 
     async def do(self, work: Callable[[], T]) -> T:
         """Do something in a thread; raises SurveyError with 503 where nothing else gets done either."""
         try:
+            turns = self._turns.get()
+        except LookupError:
+            turns = anyio.Semaphore(self._threads)
+            self._turns.set(turns)
+        try:
             with anyio.fail_after(QUEUE_S):
-                await self._turns.acquire()
+                await turns.acquire()
         except TimeoutError:
             raise SurveyError(503, NOT_SAVED) from None
         try:
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+            return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
         finally:
-            self._turns.release()
+            turns.release()
 
 
 def router(desk: SurveyDesk) -> APIRouter:
@@ -176,8 +183,9 @@ def _event(row: Fields) -> PlaybackEvent:
         trial=row.text("trial", pattern=HEX),
         item=row.text("item", pattern=f"{HEX}|gold|", default=""),
         kind=row.one_of("kind", KINDS),
-        at_ms=row.number("at_ms"),
-        position_s=row.number("position_s", most=86_400),
+        at_ms=row.number("at_ms", most=1e14),
+        # A player may tell a moment before the beginning, of a start that it has only scheduled.
+        position_s=max(0.0, row.number("position_s", least=-1.0, most=86_400.0)),
     )
 
 

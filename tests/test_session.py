@@ -1,5 +1,6 @@
 """The flow: slots taken one each, leased, returned and gone beyond; sessions resumed and moved; questions."""
 
+import dataclasses
 import json
 import re
 import threading
@@ -94,6 +95,32 @@ def test_the_same_person_twice_at_once_is_one_session(survey: Tiny) -> None:
         orders = list(pool.map(come, range(12)))
     assert all(one == orders[0] for one in orders)
     assert len(survey.store.participants("tiny")) == 1
+
+
+def test_answers_sent_at_once_are_kept_one_after_the_other(survey: Tiny) -> None:
+    ticket, state = open_(survey.desk, "x")
+    survey.desk.consent(ticket, language="en", generation=0)
+    trial = state["trials"][1]
+    items = [clip["item"] for clip in trial["clips"]]
+    survey.desk.events(ticket, [PlaybackEvent(trial["id"], item, "heard", 1, 1) for item in items])
+    ranks = {item: rank for rank, item in enumerate(items, 1)}
+    same = NewAnswer("0" * 32, trial["id"], "content", ranks, 1, 1)
+    gate = threading.Barrier(16)
+
+    def send(number: int) -> str:
+        gate.wait()
+        # Half of them are one and the same, the others are different answers of as many tabs.
+        new = same if number % 2 else dataclasses.replace(same, submission=f"{number + 1:032x}", elapsed_ms=number)
+        try:
+            return str(survey.desk.answer(ticket, new))
+        except SurveyError as error:
+            return f"{error.status} {error.reload}"
+
+    with ThreadPoolExecutor(16) as pool:
+        told = list(pool.map(send, range(16)))
+    assert len(set(told) - {"409 True"}) == 1
+    assert len(survey.store.history("tiny").tables["response"]) == 1
+    assert survey.desk.state(ticket)["generation"] == 2
 
 
 def test_slots_go_out_in_order_and_the_design_goes_on_in_further_blocks(survey: Tiny) -> None:

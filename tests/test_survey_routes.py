@@ -1,15 +1,19 @@
 """The participants' HTTP interface: the whole way through, what is refused, what is kept, who may hear what."""
 
+import asyncio
 import os
 import re
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from survey import routes
 from tests.bad_payloads import attack
 from tests.survey_study import RATE, Tiny, Visitor, tiny
 
@@ -165,7 +169,7 @@ def test_events_without_a_clip_are_kept(visitor: Visitor) -> None:
     rows = [
         {**event, "kind": "order"},
         {**event, "kind": "loop", "item": ""},
-        {**event, "kind": "pause", "item": "gold"},
+        {**event, "kind": "pause", "item": "gold", "position_s": -0.02},
     ]
     assert visitor.done("events", {"events": rows}) == {"kept": 3}
     assert visitor.done("events", {"events": []}) == {"kept": 0}
@@ -256,7 +260,7 @@ def test_the_cookie(survey: Tiny) -> None:
 @pytest.mark.parametrize("cookie", ["", "x", "x.y", ".", "\xff.\xff", "a" * 3000, "x.PLAIN"])
 def test_without_a_token_that_is_known_there_is_nothing(survey: Tiny, cookie: str) -> None:
     survey.visitor().open("x")
-    headers = {"cookie": f"ms_survey={cookie}".encode("latin-1")} if cookie else {}
+    headers = {b"cookie": f"ms_survey={cookie}".encode("latin-1")} if cookie else {}
     stranger = TestClient(survey.app)
     answer = stranger.get("/survey/api/state", headers=headers)
     assert (answer.status_code, answer.json()["reload"]) == (401, True)
@@ -295,6 +299,48 @@ def test_other_sites_and_large_bodies_are_refused(visitor: Visitor) -> None:
     large = visitor.post("answers", b" " * 64_001)
     assert (large.status_code, large.json()["error"]) == (413, "The request is larger than 64 kB.")
     assert visitor.client.get("/survey/api/answers").status_code == 405
+
+
+def test_work_that_waits_too_long_is_refused(
+    survey: Tiny, visitor: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "QUEUE_S", 0.2)
+    cookies = dict(visitor.client.cookies)
+    bodies = [visitor.body(visitor.state["trials"][1], "content") for _ in range(6)]
+    other = sqlite3.connect(tmp_path / "survey.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def send_all() -> tuple[int, list[int], list[int]]:
+        transport = httpx.ASGITransport(app=survey.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://survey", cookies=cookies) as client:
+            answers = [asyncio.create_task(client.post("/survey/api/answers", json=body)) for body in bodies]
+            state = await client.get("/survey/api/state")
+            early, _ = await asyncio.wait(answers, timeout=1.0)
+            other.execute("ROLLBACK")
+            late = await asyncio.gather(*(answer for answer in answers if answer not in early))
+            codes = [one.result().status_code for one in early]
+            return state.status_code, codes, sorted(one.status_code for one in late)
+
+    # Two are let through, of which one is taken and the other is then behind it; four have waited long enough. What
+    # only reads goes past them all.
+    assert asyncio.run(send_all()) == (200, [503] * 4, [200, 409])
+    other.close()
+    assert responses(survey) == 1
+
+
+def test_the_same_answer_twice_at_once_is_kept_once(survey: Tiny, visitor: Visitor) -> None:
+    cookies = dict(visitor.client.cookies)
+    body = visitor.body(visitor.state["trials"][1], "content")
+
+    async def send_all() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=survey.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://survey", cookies=cookies) as client:
+            return await asyncio.gather(*(client.post("/survey/api/answers", json=body) for _ in range(20)))
+
+    answers = asyncio.run(send_all())
+    assert {one.status_code for one in answers} == {200}
+    assert len({one.text for one in answers}) == 1
+    assert responses(survey) == 1
 
 
 def test_bad_requests_write_nothing_and_break_nothing(survey: Tiny, visitor: Visitor, tmp_path: Path) -> None:
