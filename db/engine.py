@@ -13,8 +13,9 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from db.models import metadata
@@ -23,6 +24,8 @@ from db.records import NotSaved, StoreError
 MIGRATIONS = Path(__file__).parent / "migrations"
 # Two programs started at once upgrade one after the other.
 UPGRADE_LOCK = 0x6D757369
+# SQLite's own, where a connection fails before it has become one of the pool.
+OUT_OF_REACH = (OperationalError, InterfaceError, NoConnection, sqlite3.OperationalError)
 NOT_SAVED = "Not saved: the database cannot take anything at this moment. Please try again."
 
 
@@ -31,13 +34,18 @@ class Engine:
 
     Parameters
     ----------
-    url : sqlite:///path, or postgresql+psycopg://...
+    url : sqlite:///path, or postgresql://...
     patience_s : how long a write waits for others before it is refused
     clock : what tells the time
+
+    Raises
+    ------
+    StoreError
+        The address is none of a database that is known here.
     """
 
     def __init__(self, url: str, *, patience_s: float = 4.0, clock: Callable[[], datetime] | None = None) -> None:
-        self.url = make_url(url)
+        self.url = _read_url(url)
         self.patience_s = patience_s
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock or (lambda: datetime.now(UTC))
@@ -53,9 +61,12 @@ class Engine:
                 "connect_timeout": max(2, int(patience_s)),
                 "options": f"-c lock_timeout={milliseconds} -c statement_timeout={10 * milliseconds}",
             }
-        self._engine = create_engine(
-            self.url, connect_args=connect, pool_size=12, max_overflow=28, pool_timeout=patience_s
-        )
+        try:
+            self._engine = create_engine(
+                self.url, connect_args=connect, pool_size=12, max_overflow=28, pool_timeout=patience_s
+            )
+        except ModuleNotFoundError as error:
+            raise StoreError(f"PostgreSQL needs the package {error.name}: pip install 'psycopg[binary]'.") from error
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -71,8 +82,12 @@ class Engine:
         try:
             with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
-        except (OperationalError, InterfaceError, NoConnection) as error:
+        except OUT_OF_REACH as error:
             raise NotSaved("The database cannot be read at this moment. Please try again.") from error
+        except DatabaseError as error:
+            if type(error) is not DatabaseError:
+                raise
+            raise NotSaved(f"The database cannot be read: {error.orig}.") from error
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -88,18 +103,24 @@ class Engine:
         try:
             with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
                 yield connection
-        except (OperationalError, InterfaceError, NoConnection) as error:
+        except OUT_OF_REACH as error:
             raise NotSaved(NOT_SAVED) from error
-        except DBAPIError as error:
-            if _is_full(error):
-                raise NotSaved(NOT_SAVED) from error
-            raise
+        except DatabaseError as error:
+            if type(error) is not DatabaseError:
+                raise
+            raise NotSaved(f"Not saved: {error.orig}.") from error
         finally:
             if self.is_sqlite:
                 self._turn.release()
 
     def upgrade(self, revision: str = "head") -> None:
-        """Bring the database to a revision of the schema, the newest by default."""
+        """Bring the database to a revision of the schema, the newest by default.
+
+        Raises
+        ------
+        StoreError
+            The database is of a newer studio than this one.
+        """
         if self.is_sqlite:
             Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
@@ -113,7 +134,10 @@ class Engine:
             if not self.is_sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
             environment.configure(connection=connection, target_metadata=metadata)
-            environment.run_migrations()
+            try:
+                environment.run_migrations()
+            except CommandError as error:
+                raise StoreError(f"The database does not fit this version of the studio: {error}.") from error
 
     def differences(self) -> list[Any]:
         """What a database has that the models have not, or the reverse, as `alembic check` finds it."""
@@ -139,8 +163,14 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _is_full(error: DBAPIError) -> bool:
-    """Whether a fault that drivers class otherwise is one of space or permission."""
-    return isinstance(error.orig, sqlite3.OperationalError) or (
-        isinstance(error.orig, sqlite3.DatabaseError) and "disk" in str(error.orig)
-    )
+def _read_url(url: str) -> URL:
+    try:
+        read = make_url(url)
+    except ArgumentError as error:
+        raise StoreError(f"{url!r} is no address of a database; expected sqlite:///path or postgresql://...") from error
+    backend = read.drivername.partition("+")[0]
+    if backend in ("postgres", "postgresql"):
+        return read.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise StoreError(f"The survey's database is SQLite or PostgreSQL, not {backend}.")
+    return read

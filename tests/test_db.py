@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from db.models import metadata
-from db.records import Export, StoreError
+from db.records import Export, NotSaved, StoreError
 from db.reports import PARTICIPANT_TYPES, RANKING_TYPES
 from db.store import Store
 from survey.session import SurveyDesk
@@ -322,6 +322,39 @@ def test_an_export_that_does_not_fit_is_refused_whole(survey: Tiny, tmp_path: Pa
     other.close()
 
 
-def test_a_database_that_is_no_file_is_refused() -> None:
-    with pytest.raises(StoreError, match="is a file"):
-        Store("sqlite://")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://", "is a file"),
+        ("sqlite:///:memory:", "is a file"),
+        ("survey.sqlite", "no address"),
+        ("mysql://localhost/survey", "not mysql"),
+    ],
+)
+def test_an_address_that_is_of_no_database_is_a_sentence(url: str, said: str) -> None:
+    with pytest.raises(StoreError, match=said):
+        Store(url)
+
+
+def test_any_name_of_postgresql_is_understood() -> None:
+    for url in ("postgres://ada@/survey", "postgresql://ada@/survey", "postgresql+psycopg://ada@/survey"):
+        assert Store(url).url.drivername == "postgresql+psycopg"
+
+
+def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.sqlite").write_text("This is not a database. " * 100)
+    for path in ("text.sqlite", "missing/survey.sqlite", "."):
+        store = Store(f"sqlite:///{tmp_path / path}")
+        with pytest.raises(NotSaved):
+            store.studies()
+        with pytest.raises(NotSaved):
+            store.audit("ada", "look", "at nothing")
+
+
+def test_a_database_of_a_newer_studio_is_left_alone(survey: Tiny) -> None:
+    with survey.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    before = counts(survey.store)
+    with pytest.raises(StoreError, match="does not fit"):
+        survey.store.upgrade()
+    assert counts(survey.store) == before
