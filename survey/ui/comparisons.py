@@ -85,7 +85,7 @@ def _omnibus(report: Report, findings: Sequence[Finding], title: str) -> dict[st
         else:
             cells = [str(test.participants), *["withheld"] * 7]
         rows.append([scope_of(report, of), *cells])
-    head = ["", "Participants", "Chi-square", "df", "p", "F", "p of F", "p by permutation", "Kendall’s W"]
+    head = ["Rankings", "Participants", "Chi-square", "df", "p", "F", "p of F", "p by permutation", "Kendall’s W"]
     return {"kind": "table", "caption": f"{title}: tests of all systems", "head": head, "rows": rows}
 
 

@@ -25,6 +25,7 @@ STEPS = {
     "first trial": "Ranked the first piece",
     "complete": "Completed",
 }
+BY_RULE = "By the rules fixed beforehand:"
 CHECKS = {"pass": "passed", "fail": "failed", "unavailable": "not possible", "skipped": "skipped"}
 
 
@@ -114,7 +115,7 @@ def page(sight: Sight, session: str) -> dict[str, Any] | None:
         "background": list(_background(definition, row["background"])),
         "trials": list(_trials(sight, definition, row)),
         "decisions": list(_decisions(sight.export, session)),
-        "suggestions": [] if row["excluded"] else [rule.description or rule.kind for rule in rules],
+        "suggestions": [] if row["excluded"] else [f"{BY_RULE} {rule.description or rule.kind}" for rule in rules],
     }
 
 
@@ -125,6 +126,18 @@ def find(sight: Sight, external: str) -> str | None:
     who = {row["public"] for row in sight.export.tables["participant"] if row["external_hash"] in marks}
     own = sight.sessions[sight.sessions["participant"].isin(who)].sort_values("mode")
     return str(own["session"].iloc[0]) if len(own) else None
+
+
+def under_rules(sight: Sight) -> dict[str, str]:
+    """Reasons to exclude live sessions by the study's rules; those that somebody has decided on are left alone."""
+    public = {row["id"]: row["public"] for row in sight.export.tables["session"]}
+    decided = {public[row["session_id"]] for row in sight.export.tables["exclusion"]}
+    live = set(sight.sessions.loc[sight.sessions["mode"] == "live", "session"]) - decided
+    return {
+        session: f"{BY_RULE} {' '.join(rule.description or rule.kind for rule in rules)}"
+        for session, rules in sight.rules.items()
+        if session in live
+    }
 
 
 def counts(sessions: pd.DataFrame, versions: Sequence[VersionRecord]) -> list[dict[str, Any]]:

@@ -64,8 +64,103 @@ def offer(store: Store, filters: Filters) -> dict[str, Any]:
     }
 
 
+class Handlers:
+    """What the page's events do; each asks first who is there."""
+
+    def __init__(self, store: Store, analyst: Analyst) -> None:
+        self._store, self._analyst = store, analyst
+
+    def start(self, request: gr.Request) -> tuple[Any, ...]:
+        """What is there at first, but for what takes time to work out."""
+        who = _researcher(request)
+        chosen = first_filters(self._store, str(request.query_params.get("study", "")))
+        told = {"name": who, "study": chosen.study if chosen else "", "studies": _studies(self._store)}
+        if chosen is None:
+            return told, *[gr.skip()] * 4
+        offered = gr.update(value=chosen.to_json(), offered=offer(self._store, chosen))
+        return (
+            told,
+            offered,
+            _strip(self._store, chosen, ""),
+            _list(self._store, chosen),
+            _progress(self._store, chosen),
+        )
+
+    def show(self, value: Any, request: gr.Request) -> tuple[Any, ...]:
+        """What the rankings say."""
+        _researcher(request)
+        if not value:
+            return gr.skip(), nothing("No study has been built yet."), gr.skip(), gr.skip()
+        chosen = _known(self._store, value)
+        try:
+            analysis = self._analyst.analyse(chosen)
+        except ValueError as error:
+            return gr.skip(), nothing(str(error)), nothing(str(error)), gr.skip()
+        return (
+            gr.update(offered=offer(self._store, chosen)),
+            scores.draw(analysis),
+            comparisons.draw(analysis),
+            _strip(self._store, chosen, analysis.stamp),
+        )
+
+    def tick(self, value: Any, told: Any, request: gr.Request) -> tuple[Any, Any]:
+        """Counts and progress as they are now."""
+        _researcher(request)
+        if not value or not isinstance(told, dict):
+            return gr.skip(), gr.skip()
+        chosen = _known(self._store, value)
+        return _strip(self._store, chosen, str(told.get("shown", ""))), _progress(self._store, chosen)
+
+    def renew_people(self, value: Any, request: gr.Request) -> Any:
+        """The list of participants as it is now."""
+        _researcher(request)
+        return _list(self._store, _known(self._store, value)) if value else gr.skip()
+
+    def open_one(self, value: Any, asked: gr.EventData, request: gr.Request) -> Any:
+        """The page of one participant."""
+        _researcher(request)
+        return _list(self._store, _known(self._store, value), session=_word(asked, "session")) if value else gr.skip()
+
+    def find(self, value: Any, asked: gr.EventData, request: gr.Request) -> Any:
+        """The page of the participant who came with an id."""
+        who = _researcher(request)
+        chosen = _known(self._store, value)
+        sight = people.look(self._store, chosen.study)
+        session = people.find(sight, _word(asked, "external"))
+        try:
+            self._store.audit(who, "find", session or f"{chosen.study}: nobody")
+        except StoreError as error:
+            return _list(self._store, chosen, message=str(error))
+        if session is None:
+            return _list(self._store, chosen, message="No participant came with that number.")
+        return _list(self._store, chosen, session=session, go=session)
+
+    def decide(self, value: Any, asked: gr.EventData, request: gr.Request) -> Any:
+        """Exclude a session, or count it in again."""
+        who = _researcher(request)
+        chosen = _known(self._store, value)
+        session, reason = _word(asked, "session"), _word(asked, "reason")
+        try:
+            _decide(self._store, chosen.study, session, reason, exclude=_flag(asked, "exclude"), author=who)
+        except StoreError as error:
+            return _list(self._store, chosen, session=session, message=str(error))
+        return _list(self._store, chosen, session=session)
+
+    def apply_rules(self, value: Any, request: gr.Request) -> Any:
+        """Exclude all that fall under the rules fixed beforehand."""
+        who = _researcher(request)
+        chosen = _known(self._store, value)
+        try:
+            for session, reason in people.under_rules(people.look(self._store, chosen.study)).items():
+                _decide(self._store, chosen.study, session, reason[:MAX_REASON], exclude=True, author=who)
+        except StoreError as error:
+            return _list(self._store, chosen, message=str(error))
+        return _list(self._store, chosen)
+
+
 def build(store: Store, analyst: Analyst) -> gr.Blocks:
     """The page, to be mounted at /results behind `survey.login`, which names the researcher."""
+    do = Handlers(store, analyst)
     page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         head = _component("rs-head", "MusicStar.results.head(element.firstElementChild, props, watch);")
@@ -88,86 +183,26 @@ def build(store: Store, analyst: Analyst) -> gr.Blocks:
                     "rs-people",
                     "MusicStar.resultsPeople(element.firstElementChild, props, watch, "
                     "{open: (data) => trigger('ask_open', data), find: (data) => trigger('ask_find', data), "
-                    "decide: (data) => trigger('ask_decide', data)});",
+                    "decide: (data) => trigger('ask_decide', data), rules: () => trigger('ask_rules')});",
                 )
                 progress = _component(
                     "rs-progress", "MusicStar.resultsProgress(element.firstElementChild, props, watch);"
                 )
         clock = gr.Timer(LIVE_S)
 
-        def start(request: gr.Request) -> tuple[Any, ...]:
-            who = _researcher(request)
-            chosen = first_filters(store, str(request.query_params.get("study", "")))
-            told = {"name": who, "study": chosen.study if chosen else "", "studies": _studies(store)}
-            if chosen is None:
-                return told, *[gr.skip()] * 4
-            offered = gr.update(value=chosen.to_json(), offered=offer(store, chosen))
-            return told, offered, _strip(store, chosen, ""), _list(store, chosen), _progress(store, chosen)
-
-        def show(value: Any, request: gr.Request) -> tuple[Any, ...]:
-            _researcher(request)
-            if not value:
-                return gr.skip(), nothing("No study has been built yet."), gr.skip(), gr.skip()
-            chosen = _known(store, value)
-            try:
-                analysis = analyst.analyse(chosen)
-            except ValueError as error:
-                return gr.skip(), nothing(str(error)), nothing(str(error)), gr.skip()
-            return (
-                gr.update(offered=offer(store, chosen)),
-                scores.draw(analysis),
-                comparisons.draw(analysis),
-                _strip(store, chosen, analysis.stamp),
-            )
-
-        def tick(value: Any, told: Any, request: gr.Request) -> tuple[Any, Any]:
-            _researcher(request)
-            if not value or not isinstance(told, dict):
-                return gr.skip(), gr.skip()
-            chosen = _known(store, value)
-            return _strip(store, chosen, str(told.get("shown", ""))), _progress(store, chosen)
-
-        def renew_people(value: Any, request: gr.Request) -> Any:
-            _researcher(request)
-            return _list(store, _known(store, value)) if value else gr.skip()
-
-        def open_one(value: Any, asked: gr.EventData, request: gr.Request) -> Any:
-            _researcher(request)
-            return _list(store, _known(store, value), session=_word(asked, "session")) if value else gr.skip()
-
-        def find(value: Any, asked: gr.EventData, request: gr.Request) -> Any:
-            who = _researcher(request)
-            chosen = _known(store, value)
-            sight = people.look(store, chosen.study)
-            session = people.find(sight, _word(asked, "external"))
-            store.audit(who, "find", session or f"{chosen.study}: nobody")
-            if session is None:
-                message = "No participant came with that number."
-                return {"rows": people.list_rows(sight), "detail": None, "message": message}
-            return _list(store, chosen, session=session, go=session)
-
-        def decide(value: Any, asked: gr.EventData, request: gr.Request) -> Any:
-            who = _researcher(request)
-            chosen = _known(store, value)
-            session, reason = _word(asked, "session"), _word(asked, "reason")
-            try:
-                _decide(store, chosen.study, session, reason, exclude=_flag(asked, "exclude"), author=who)
-            except StoreError as error:
-                return _list(store, chosen, session=session, message=str(error))
-            return _list(store, chosen, session=session)
-
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
         latest = {"trigger_mode": "always_last", **hidden}
         shown = [filters, score_board, comparison_board, strip]
-        page.load(start, None, [head, filters, strip, participants, progress], **hidden).then(
-            show, filters, shown, **latest
+        page.load(do.start, None, [head, filters, strip, participants, progress], **hidden).then(
+            do.show, filters, shown, **latest
         )
-        filters.chosen(show, filters, shown, **latest)
-        strip.renew(show, filters, shown, **latest).then(renew_people, filters, participants, **hidden)
-        clock.tick(tick, [filters, strip], [strip, progress], **hidden)
-        participants.ask_open(open_one, filters, participants, **latest)
-        participants.ask_find(find, filters, participants, **hidden)
-        participants.ask_decide(decide, filters, participants, **hidden).then(show, filters, shown, **latest)
+        filters.chosen(do.show, filters, shown, **latest)
+        strip.renew(do.show, filters, shown, **latest).then(do.renew_people, filters, participants, **hidden)
+        clock.tick(do.tick, [filters, strip], [strip, progress], **hidden)
+        participants.ask_open(do.open_one, filters, participants, **latest)
+        participants.ask_find(do.find, filters, participants, **hidden)
+        participants.ask_decide(do.decide, filters, participants, **hidden).then(do.show, filters, shown, **latest)
+        participants.ask_rules(do.apply_rules, filters, participants, **hidden).then(do.show, filters, shown, **latest)
     return page
 
 
@@ -225,7 +260,13 @@ def _list(store: Store, filters: Filters, *, session: str = "", go: str = "", me
     detail = people.page(sight, session) if session else None
     if session and detail is None and not message:
         message = "There is no such participant."
-    return {"rows": people.list_rows(sight), "detail": detail, "go": go, "message": message}
+    return {
+        "rows": people.list_rows(sight),
+        "detail": detail,
+        "go": go,
+        "message": message,
+        "under_rules": len(people.under_rules(sight)),
+    }
 
 
 def _decide(store: Store, study: str, session: str, reason: str, *, exclude: bool, author: str) -> None:

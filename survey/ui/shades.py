@@ -40,8 +40,8 @@ def contrast(first: str, second: str) -> float:
 
 
 def readable_on(ground: str) -> str:
-    """Black or white, nearly: whichever is read better on a colour."""
-    return max(("#101416", "#ffffff"), key=lambda ink: contrast(ink, ground))
+    """Black or white, whichever is read better on a colour: on any one of them reaches 4.5 to 1."""
+    return max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, ground))
 
 
 def _channels(colour: str) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 window.MusicStar ||= {};
 
 /**
- * The value is `{rows, detail, message}`; `ask.open`, `ask.find` and `ask.decide` send to the server.
+ * The value is `{rows, detail, message}`; `ask.open`, `ask.find`, `ask.decide` and `ask.rules` send to the server.
  * All that participants have written is set as text.
  */
 window.MusicStar.resultsPeople = (root, props, watch, ask) => {
@@ -31,6 +31,7 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
     excluded: (row) => row.excluded,
   };
 
+  const working = () => document.body.classList.add("rs-working");
   const chips = (flags) => flags.map((flag) => node("span", { class: "rs-flag" }, flag));
   const wanted = () => (location.hash.startsWith("#participant=") ? decodeURIComponent(location.hash.slice(13)) : "");
 
@@ -76,6 +77,13 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
           node("p", { class: "ms-hint", id: "rs-find-hint" }, "Numbers are kept scrambled; this scrambles yours and looks for it."),
         ),
       ),
+      told.under_rules > 0 &&
+        node(
+          "p",
+          { class: "rs-said rs-rules" },
+          node("span", {}, `${told.under_rules} ${told.under_rules === 1 ? "session falls" : "sessions fall"} under the rules of exclusion fixed beforehand.`),
+          node("button", { class: "ms-small", type: "button", onclick: () => { working(); ask.rules(); } }, "Exclude by the rules"),
+        ),
       rows.length
         ? node(
             "div",
@@ -95,8 +103,9 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
       "form",
       { class: "rs-decide", onsubmit: (event) => {
         event.preventDefault();
-        if (field.value.trim()) ask.decide({ session: one.session, exclude: !one.excluded, reason: field.value.trim() });
-        else field.focus();
+        if (!field.value.trim()) return field.focus();
+        working();
+        ask.decide({ session: one.session, exclude: !one.excluded, reason: field.value.trim() });
       } },
       node("label", { for: "rs-reason" }, one.excluded ? "Reason for counting this session in again" : "Reason for excluding this session"),
       field,
@@ -147,9 +156,14 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
     if (session && props.value?.detail?.session !== session) ask.open({ session });
     else show();
   };
+  let decisions = 0;
   // Found by number: the address follows, and with it Back.
   watch("value", () => {
     const go = props.value?.go;
+    const known = props.value?.detail?.decisions.length ?? 0;
+    if (known !== decisions) reason = "";
+    decisions = known;
+    if (props.value?.message) document.body.classList.remove("rs-working");
     if (go && wanted() !== go) location.hash = `participant=${go}`;
     show();
   });

@@ -18,6 +18,14 @@ window.MusicStar ||= {};
       document.head.append(script);
     }));
 
+  // A session that has ended leads to the login page.
+  const plainFetch = window.fetch;
+  window.fetch = async (...request) => {
+    const answer = await plainFetch(...request);
+    if (answer.status === 401) location.reload();
+    return answer;
+  };
+
   const isDark = () => document.body.classList.contains("dark");
 
   /** Follow the address: #people, #participant=s_… */
