@@ -139,8 +139,7 @@ class Rankings:
         """Mean score of each system by each participant, array[participants, k], 1 to k, k best."""
         scores = len(self.systems) + 1 - self.ranks
         counts = np.bincount(self.owner, minlength=len(self.participants))[:, None]
-        # Rounded, as thirds that should tie may differ in their last bit.
-        return np.round(self.by_participant(scores) / counts, 9)
+        return np.asarray(self.by_participant(scores) / counts)
 
     @cached_property
     def block_ranks(self) -> np.ndarray:
@@ -236,6 +235,7 @@ def pairwise(rankings: Rankings, *, resamples: int = RESAMPLES, seed: int = 0) -
         return withheld(n)
     drawn = resample(n, resamples=resamples, seed=seed)
     places = list(combinations(range(len(rankings.systems)), 2))
+    # Rounded, as thirds of different participants that should tie may differ in their last bit.
     differences = [np.round(rankings.blocks[:, a] - rankings.blocks[:, b], 6) for a, b in places]
     tested = [_signed_ranks(d) for d in differences]
     holm = holm_adjusted(np.array([p for p, _ in tested]))

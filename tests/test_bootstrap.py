@@ -32,6 +32,16 @@ def test_the_interval_of_a_mean_is_students() -> None:
     assert got.low < plain[0] < plain[1] < got.high
 
 
+def test_the_interval_reaches_further_out_for_fewer() -> None:
+    # Student's t on 9 and 99 degrees of freedom is 2.262 and 1.984; times the square roots of 10/9 and 100/99 they
+    # leave 0.86 % and 2.31 % on either side.
+    evenly = np.linspace(0, 1, 10_001)
+    ten, hundred = interval(0.5, evenly, 10), interval(0.5, evenly, 100)
+    assert (ten.low, ten.high) == pytest.approx((0.0086, 0.9914), abs=1e-4)
+    assert (hundred.low, hundred.high) == pytest.approx((0.0231, 0.9769), abs=1e-4)
+    assert interval(0.5, evenly, 10**6, level=0.9).low == pytest.approx(0.05, abs=1e-4)
+
+
 def test_one_participant_has_no_interval() -> None:
     got = interval(2.0, np.array([2.0, 2.0]), 1)
     assert got.value == 2.0

@@ -146,15 +146,25 @@ def test_a_block_is_the_mean_of_what_there_is() -> None:
     rankings = select(pd.concat([frame, second]), criterion="content")
     assert rankings.blocks.tolist() == [[2.5, 2.5, 1.0], [1.0, 2.0, 3.0]]
     assert rankings.block_ranks.tolist() == [[1.5, 1.5, 3.0], [3.0, 2.0, 1.0]]
-    # Mean ranks count every ranking.
-    assert [one.value for one in mean_ranks(rankings)] == pytest.approx([6 / 3, 5 / 3, 7 / 3])
+    # Mean ranks count every ranking, and a resample those it draws: the first twice, the second twice, or both.
+    found = mean_ranks(rankings)
+    assert [one.value for one in found] == pytest.approx([6 / 3, 5 / 3, 7 / 3])
+    assert [one.low for one in found] == pytest.approx([1.5, 1.5, 1.0])
+    assert [one.high for one in found] == pytest.approx([3.0, 2.0, 3.0])
 
 
 def test_thirds_tie() -> None:
-    """Sums equal over three trials are a tie, although 1/3 has no end."""
-    trials = [[[1, 2, 3, 4]], [[3, 1, 2, 4]], [[2, 3, 1, 4]]]
-    frame = pd.concat([as_frame(t, "wxyz", criterion="content", direction=f"d{n}") for n, t in enumerate(trials)])
-    assert select(frame, criterion="content").block_ranks.tolist() == [[2.0, 2.0, 2.0, 4.0]]
+    """A difference of 1/3 is as large as another, whatever scores it is between."""
+    means = [[[1, 2, 3], [1, 2, 3], [2, 1, 3]], [[2, 3, 1], [3, 2, 1], [2, 3, 1]]]  # x - y: 1/3; 1/3 of lower scores
+    ranks = np.array([*means[0] * 1, *means[1]] * 6)
+    rankings = Rankings(("x", "y", "z"), tuple(map(str, range(12))), ranks, np.repeat(np.arange(12), 3))
+    sizes = {abs(a - b) for a, b in rankings.blocks[:, :2].tolist()}
+    assert len(sizes) == 2  # not so, to the last bit
+    assert max(sizes) - min(sizes) < 1e-9
+    pair = compared(rankings)["x", "y"]
+    assert (pair.ahead, pair.behind) == (12, 0)
+    assert pair.p == pytest.approx(2 / 2**12)
+    assert pair.rank_biserial == 1
 
 
 def test_everyone_of_one_mind() -> None:
@@ -311,9 +321,10 @@ def test_neither_the_order_of_rows_nor_of_systems_matters() -> None:
 
 
 def test_the_names_of_participants_change_no_test() -> None:
-    frame = published()
+    frame = listeners(np.random.default_rng(5), 20, [0.2, 0.0, -0.2], trials=2)
     renamed = frame.assign(participant=frame["participant"].map(lambda name: name[::-1]))
-    first, second = (select(one, criterion="quality") for one in (frame, renamed))
+    first, second = (select(one, criterion="content") for one in (frame, renamed))
+    assert 0.02 < friedman_of(first).p_permutation < 0.98
     assert friedman_of(first) == friedman_of(second)
     assert {pair: one.p for pair, one in compared(first).items()} == {
         pair: one.p for pair, one in compared(second).items()

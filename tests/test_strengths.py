@@ -6,10 +6,11 @@ import choix
 import numpy as np
 import pytest
 
+from survey.bootstrap import interval, resample
 from survey.scoring import as_frame
 from survey.stats import Rankings, select
 from survey.strengths import PRIOR, strengths
-from tests.rankings import listeners, published, shuffled
+from tests.rankings import crowd, listeners, published, shuffled
 
 
 def content(rankings: list[list[int]] | np.ndarray, systems: str) -> Rankings:
@@ -41,8 +42,6 @@ def test_agrees_with_choix(k: int) -> None:
 def test_a_resample_is_fitted_as_it_would_be_alone() -> None:
     """The ends of an interval, by fitting each resample with choix."""
     rankings = select(listeners(np.random.default_rng(1), 10, [0.5, 0.0, -0.5]), criterion="content")
-    from survey.bootstrap import interval, resample
-
     values = []
     for counts in resample(10, resamples=60, seed=0).astype(int):
         ordered = np.argsort(np.repeat(rankings.ranks, counts, axis=0), axis=1).tolist()
@@ -69,6 +68,22 @@ def test_all_of_one_mind_is_strong_but_finite(participants: int) -> None:
     assert np.isfinite(logs).all()
     # The best is chosen n + 1/2 times of n + 8/2.
     assert found[0].first.value == pytest.approx((participants + 0.5) / (participants + 4))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_fitted_is_at_the_top(seed: int) -> None:
+    """Very uneven systems, where full steps of Newton's method go astray."""
+    logs = [3.5, 5.6, 0.7, -4.9, 1.2, 1.4, -9.2, 2.0]
+    rankings = crowd(np.random.default_rng(seed), 100, logs)
+    worth = np.exp([one.log_strength.value for one in strengths(rankings, resamples=2)])
+    # There, each system is chosen as often as the model expects, out of what was left at every choice.
+    chosen = (rankings.ranks < 8).sum(axis=0) + PRIOR
+    expected = 8 * PRIOR * worth / worth.sum()
+    for ranks in rankings.ranks:
+        for place in range(1, 8):
+            left = worth * (ranks >= place)
+            expected += left / left.sum()
+    assert expected == pytest.approx(chosen, abs=1e-6)
 
 
 def test_nobody_has_ranked() -> None:
