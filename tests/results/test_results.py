@@ -1,0 +1,252 @@
+"""The results page: nothing of it without a login, the right numbers with one, exclusions that are kept."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.store import Store
+from survey import scoring
+from survey.analyst import Filters, first_filters
+from tests.results.results_site import EVIL, PARTICIPANTS, Site, build_site
+from tests.survey_study import add_version, tiny, tiny_study
+
+
+def _figures(section: dict[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    for block in section["blocks"]:
+        found += block["blocks"] if block["kind"] == "grid" else [block] if block["kind"] == "figure" else []
+    return found
+
+
+def test_the_page_at_first(site: Site) -> None:
+    head, filters, strip, listed, progress = site.researcher().event("start", query="?study=tiny")
+    assert (head["name"], head["study"]) == ("ada", "tiny")
+    counts = {one["title"]: one["count"] for one in strip["counts"]}
+    assert counts == {
+        "complete": PARTICIPANTS,
+        "under way": 1,
+        "abandoned": 0,
+        "excluded": 0,
+        "rankings": 4 * PARTICIPANTS,
+    }
+    assert filters["value"] == Filters("tiny").to_json()
+    offered = {
+        one["key"]: {o["key"]: o["count"] for o in one["options"]} for one in filters["props"]["offered"]["groups"]
+    }
+    assert offered["direction"] == {"there": PARTICIPANTS, "back": PARTICIPANTS}
+    assert sum(offered["piece"].values()) == 2 * PARTICIPANTS
+    assert len(listed["rows"]) == PARTICIPANTS + 2
+    assert progress["funnel"][0]["count"] == PARTICIPANTS + 1
+    assert progress["funnel"][-1]["count"] == PARTICIPANTS
+    assert [link["href"] for link in progress["links"]] == ["/survey/?study=tiny&preview=1", "/survey/?study=tiny"]
+
+
+def test_the_scores_are_those_of_the_rankings(site: Site) -> None:
+    told = site.researcher().event("show", Filters("tiny").to_json())
+    board = told[1]
+    expected = scoring.table(site.store.rankings("tiny"), systems=["red", "green", "blue"])
+    totals = board["sections"][0]["blocks"][0]
+    assert totals["head"] == ["Method", "content", "style"]
+    shown = [[int(cell["text"]) for cell in row[1:]] for row in totals["rows"]]
+    assert shown == [list(row) for row in expected.totals]
+    assert [row[0] for row in totals["rows"]] == ["Red", "Green", "Blue"]
+    figures = [b for s in board["sections"] if s.get("of") == "style" for b in _figures(s)]
+    counts = {trace["name"]: trace["y"] for trace in figures[2]["drawing"]["light"]["data"]}
+    found = scoring.standings(site.store.rankings("tiny"), systems=["red", "green", "blue"])
+    pooled = [one for one in found if one.criterion == "style" and one.direction is None]
+    assert counts == {str(n + 1): [one.rank_counts[n] for one in pooled] for n in range(3)}
+    assert told[3]["stamp"] == told[3]["shown"]
+
+
+def test_tests_are_withheld_under_ten_participants(small: Site) -> None:
+    board = small.researcher().event("show", Filters("tiny").to_json())[2]
+    words = json.dumps(board)
+    assert "A test needs at least 10 participants and has 3" in words
+    assert "Critical difference" not in words
+
+
+def test_filters_let_through_what_they_say(site: Site) -> None:
+    rankings = site.store.rankings("tiny", live_only=False)
+    sessions = site.store.participants("tiny")
+    live = set(site.sessions(mode="live"))
+    assert set(Filters("tiny").apply(rankings, sessions)["session"]) <= live
+    for name in ("direction", "piece", "experience", "headphones"):
+        key = str(rankings[name].iloc[0])
+        kept = Filters("tiny", groups={name: (key,)}).apply(rankings, sessions)
+        assert len(kept)
+        assert set(kept[name]) == {key}
+    late = rankings.assign(late=rankings["session"] == rankings["session"].iloc[0])
+    kept = Filters("tiny", late=False).apply(late, sessions)
+    assert len(kept) == 4 * 3 * (PARTICIPANTS - 1)
+    half = sessions.assign(status=["open", *sessions["status"].iloc[1:]])
+    assert len(Filters("tiny", incomplete=False).apply(rankings, half)) == 4 * 3 * (PARTICIPANTS - 1)
+    assert len(Filters("tiny", version=2).apply(rankings, sessions)) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"study": 3},
+        {"version": "1"},
+        {"version": True},
+        {"groups": {"reason": []}},
+        {"groups": {"piece": "one"}},
+        {"groups": {"piece": [1]}},
+        {"late": 1},
+        {"more": 1},
+    ],
+)
+def test_filters_made_by_hand_are_refused(site: Site, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="unknown form"):
+        Filters.read({**Filters("tiny").to_json(), **change})
+    site.researcher().event("show", {**Filters("tiny").to_json(), **change}, status=500)
+    site.researcher().event("show", {**Filters("tiny").to_json(), "study": "other"}, status=500)
+
+
+def test_a_participants_page_tells_what_was_answered(site: Site) -> None:
+    session = site.sessions(mode="live", status="complete")[3]
+    told = site.researcher().event("open_one", Filters("tiny").to_json(), asked={"session": session})[0]
+    page = told["detail"]
+    rankings = site.store.rankings("tiny")
+    own = rankings[rankings["session"] == session]
+    assert len(page["trials"]) == 2
+    for trial, (_, of) in zip(page["trials"], own.groupby("order"), strict=True):
+        ranks = {(row.position, row.criterion): row.rank for row in of.itertuples()}
+        assert trial["head"] == ["Output", "content", "style"]
+        for place, row in enumerate(trial["rows"]):
+            assert row[0].startswith("ABC"[place])
+            assert row[1:] == [str(ranks[place, "content"]), str(ranks[place, "style"])]
+        assert re.fullmatch(r"content in \d+ s; style in \d+ s\.", trial["note"])
+    assert dict(page["background"]).keys() == {"How long have you played?", "How old are you?"}
+    assert not page["excluded"]
+
+
+def test_an_exclusion_is_kept_with_its_reason_and_author(small: Site) -> None:
+    session = small.sessions()[0]
+    value = Filters("tiny").to_json()
+    ada, eve = small.researcher("ada"), small.researcher("eve")
+    before = ada.event("show", value)[1]["sections"][0]["note"]
+    told = ada.event("decide", value, asked={"session": session, "exclude": True, "reason": f"  {EVIL} "})[0]
+    assert told["detail"]["excluded"]
+    assert told["message"] == ""
+    row = small.store.participants("tiny").set_index("session").loc[session]
+    assert (row["excluded"], row["reason"], row["author"]) == (True, EVIL, "ada")
+    after = ada.event("show", value)[1]["sections"][0]["note"]
+    assert before.startswith("3 participants")
+    assert after.startswith("2 participants")
+    assert "1 participant excluded, left out" in after
+    everyone = ada.event("show", {**value, "excluded": True})[1]["sections"][0]["note"]
+    assert everyone.startswith("3 participants")
+
+    again = eve.event("decide", value, asked={"session": session, "exclude": True, "reason": "once more"})[0]
+    assert "has decided so already" in again["message"]
+    told = eve.event("decide", value, asked={"session": session, "exclude": False, "reason": "a mistake"})[0]
+    assert [(one["what"], one["reason"], one["author"]) for one in told["detail"]["decisions"]] == [
+        ("Excluded", EVIL, "ada"),
+        ("Counted in again", "a mistake", "eve"),
+    ]
+    kept = small.store.history("tiny").tables["exclusion"]
+    assert [(one["excluded"], one["reason"], one["author"]) for one in kept] == [
+        (True, EVIL, "ada"),
+        (False, "a mistake", "eve"),
+    ]
+    assert [one.action for one in small.store.audits()][:2] == ["include", "exclude"]
+    assert len(small.store.rankings("tiny")) == 3 * 4 * 3, "nothing was deleted"
+
+
+def test_exclusions_that_cannot_be(site: Site, small: Site) -> None:
+    ada, value = small.researcher(), Filters("tiny").to_json()
+    foreign = site.sessions()[0]
+    for session in ("s_none", foreign):
+        told = ada.event("decide", value, asked={"session": session, "exclude": True, "reason": "x"})[0]
+        assert "There is no such session" in told["message"]
+    small.survey.visitor().open("LOOKING", preview=True)
+    preview = small.sessions(mode="preview")[0]
+    told = ada.event("decide", value, asked={"session": preview, "exclude": True, "reason": "x"})[0]
+    assert "it is a preview" in told["message"]
+    session = small.sessions()[0]
+    long = ada.event("decide", value, asked={"session": session, "exclude": True, "reason": "x" * 1001})[0]
+    assert "1 to 1000 characters" in long["message"]
+    for asked in (
+        {"session": session, "exclude": True},
+        {"session": session, "exclude": 1, "reason": "x"},
+        {"session": [session], "exclude": True, "reason": "x"},
+        {"session": session, "exclude": True, "reason": ""},
+        None,
+    ):
+        ada.event("decide", value, asked=asked, status=500)
+    assert not small.store.participants("tiny")["excluded"].any()
+
+
+def test_the_rules_fixed_beforehand_are_applied_once_and_signed(small: Site) -> None:
+    ada, value = small.researcher(), Filters("tiny").to_json()
+    under = small.sessions()[2]
+    listed = ada.event("renew_people", value)[0]
+    assert listed["under_rules"] == 1
+    flags = {row["session"]: row["flags"] for row in listed["rows"]}
+    assert flags[under] == ["one order throughout", "fast"]
+    after = ada.event("apply_rules", value)[0]
+    assert after["under_rules"] == 0
+    rows = small.store.participants("tiny").set_index("session")
+    assert list(rows.index[rows["excluded"]]) == [under]
+    assert rows.loc[under, "reason"] == "By the rules fixed beforehand: One order throughout. Too fast."
+    ada.event("decide", value, asked={"session": under, "exclude": False, "reason": "I know them"})
+    ada.event("apply_rules", value)
+    assert not small.store.participants("tiny")["excluded"].any(), "what somebody has decided stays"
+
+
+def test_a_participant_is_found_by_the_number_in_the_link(small: Site) -> None:
+    ada, value = small.researcher(), Filters("tiny").to_json()
+    found = ada.event("find", value, asked={"external": " THIRD-3 "})[0]
+    assert found["go"] == found["detail"]["session"] == small.sessions()[2]
+    missing = ada.event("find", value, asked={"external": "THIRD-4"})[0]
+    assert (missing["detail"], missing["message"]) == (None, "No participant came with that number.")
+    assert "THIRD" not in str(small.store.audits())
+
+
+def test_counts_are_live_and_say_when_the_figures_are_behind(small: Site) -> None:
+    ada, value = small.researcher(), Filters("tiny").to_json()
+    strip = ada.event("show", value)[3]
+    assert ada.event("tick", value, strip)[0] == strip
+    small.survey.visitor().open("FOURTH").prepare().rank_all()
+    now, progress = ada.event("tick", value, strip)
+    assert now["stamp"] != now["shown"] == strip["stamp"]
+    assert {one["title"]: one["count"] for one in now["counts"]}["rankings"] == 16
+    assert progress["funnel"][0]["count"] == 4
+    assert [told["__type__"] for told in ada.event("tick", None, None)] == ["update"] * 2
+
+
+def test_versions_with_other_systems_are_never_counted_together(small: Site, tmp_path: Path) -> None:
+    other = tiny_study()
+    fewer = replace(
+        other,
+        systems=other.systems[:2],
+        stimuli=tuple(one for one in other.stimuli if one.system != "blue"),
+    )
+    add_version(small.store, fewer, tmp_path / "media")
+    small.survey.visitor().open("FIFTH").prepare().rank_all()
+    chosen = first_filters(small.store, "tiny")
+    assert chosen is not None
+    assert chosen.version == 2
+    ada = small.researcher()
+    assert ada.event("show", chosen.to_json())[1]["sections"][0]["note"].startswith("1 participant, 2 rankings")
+    all_of_them = ada.event("show", Filters("tiny").to_json())[1]
+    assert "scored apart" in json.dumps(all_of_them) or "expected red, green" in json.dumps(all_of_them)
+
+
+def test_without_a_study_and_without_rankings(tmp_path: Path) -> None:
+    survey = tiny(tmp_path)
+    ada = build_site(survey, tmp_path).researcher()
+    board = ada.event("show", Filters("tiny").to_json())[1]
+    assert board["sections"][0]["blocks"][0]["text"].startswith("There are no rankings yet")
+    assert ada.event("start")[3]["rows"] == []
+    empty = Store(f"sqlite:///{tmp_path / 'empty.sqlite'}")
+    empty.upgrade()
+    nothing = build_site(replace(survey, store=empty), tmp_path).researcher()
+    head, *_ = nothing.event("start")
+    assert head == {"name": "ada", "study": "", "studies": []}
+    assert "No study has been built yet" in json.dumps(nothing.event("show", None))
