@@ -1,9 +1,7 @@
-"""The survey served for real, in a process of its own, and what its browser tests do there.
-
-`python -m tests.survey_serving FOLDER PORT` serves the shipped study with short tones in the place of music.
-"""
+"""The app with a survey of short tones in the place of music, and what participants do there in a browser."""
 
 import json
+import os
 import secrets
 import signal
 import sqlite3
@@ -11,28 +9,32 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
 from db.records import GOLD, Named, NewStimulus, NewVersion
 from db.store import Store
-from survey.definition import Study, load, shipped, to_json
+from survey.definition import Study, System, Text, load, shipped, to_json
 from survey.design import block, layout_of
-from tests.browsing import ROOT, free_port
+from tests.browsing import PATIENCE_MS, ROOT, free_port
 
 RATE = 16_000
 CLIP_S = 1.2
-LETTERS = "ABCDE"
+LETTERS = "ABCDEFGH"
 RANKINGS = """SELECT criterion.key, response.revision, trial_item.position FROM response
 JOIN criterion ON criterion.id = response.criterion_id JOIN trial ON trial.id = response.trial_id
 JOIN rank_item ON rank_item.response_id = response.id JOIN trial_item ON trial_item.id = rank_item.item_id
 WHERE trial.public = ? ORDER BY response.id, rank_item.rank"""
+ELAPSED = """SELECT criterion.key, response.elapsed_ms FROM response
+JOIN criterion ON criterion.id = response.criterion_id JOIN trial ON trial.id = response.trial_id
+WHERE trial.public = ? AND response.is_current"""
 SCREENING = """SELECT screening.volume, screening.headphones, screening.answers_json FROM screening
 JOIN trial ON trial.session_id = screening.session_id WHERE trial.public = ? ORDER BY screening.id DESC"""
 # What cannot be operated by a finger, and what sticks out.
@@ -51,6 +53,51 @@ def study() -> Study:
     whole = load(shipped("music-star"))
     hashed = tuple(replace(one, sha256=f"{place:064x}") for place, one in enumerate(whole.stimuli))
     return replace(whole, criteria=whole.criteria[:2], stimuli=hashed)
+
+
+def large_study() -> Study:
+    """One with as many systems as can be, in two languages, of two pieces and without a practice."""
+    base = study()
+
+    def both(text: Text) -> Text:
+        return {"en": text["en"], "de": f"Auf Deutsch: {text['en']}"}
+
+    content = base.criteria[0]
+    systems = tuple(System(f"s{number}", f"System {number}") for number in range(8))
+    keys = (GOLD, *(system.key for system in systems))
+    stimuli = tuple(
+        replace(base.stimuli[0], piece=piece.key, direction=direction.key, system=key)
+        for piece in base.pieces[:2]
+        for direction in base.directions
+        for key in keys
+    )
+    return replace(
+        base,
+        name="large",
+        languages=("en", "de"),
+        title={"en": "A large study", "de": "Eine große Studie"},
+        welcome=both(base.welcome),
+        consent=both(base.consent),
+        thanks=both(base.thanks),
+        strings={"agree": {"en": "I agree, and begin", "de": "Ich bin einverstanden"}},
+        systems=systems,
+        pieces=base.pieces[:2],
+        criteria=(
+            replace(
+                content,
+                title=both(content.title),
+                question=both(content.question),
+                best=both(content.best),
+                worst=both(content.worst),
+            ),
+        ),
+        background=(),
+        practice=None,
+        headphone_check=False,
+        completion_url="https://panel.example/done",
+        completion_code="",
+        stimuli=stimuli,
+    )
 
 
 def add_tones(store: Store, media: Path, made: Study) -> None:
@@ -78,53 +125,6 @@ def add_tones(store: Store, media: Path, made: Study) -> None:
     )
 
 
-def compose(folder: Path) -> Any:
-    """The survey alone, as the app serves it."""
-    import gradio as gr
-    from fastapi import FastAPI
-    from starlette.staticfiles import StaticFiles
-
-    import app as studio
-    from musicstar.ui import theme
-    from survey.routes import router
-    from survey.session import SurveyDesk
-    from survey.ui import participant
-
-    store = Store(f"sqlite:///{folder / 'survey.sqlite'}")
-    store.upgrade()
-    made = study()
-    if store.latest(made.name) is None:
-        add_tones(store, folder / "media", made)
-    served = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    styles = "".join(f'<link rel="stylesheet" href="{style}">' for style in participant.STYLES)
-    head = f"<title>{participant.TITLE}</title><style>{theme.tokens()}</style>{styles}"
-    served.add_middleware(studio.Dress, head=head)
-    served.add_middleware(studio.Guard)
-    served.mount("/ui", StaticFiles(directory=studio.STATIC))
-    # Gradio's page looks for a script of its own there too.
-    static = StaticFiles(directory=participant.STATIC, packages=[("gradio", "templates/frontend/static")])
-    served.mount("/survey/static", static)
-    served.include_router(router(SurveyDesk(store, folder / "media")))
-    page = participant.build(study=made.name)
-    page.queue(api_open=False)
-    gr.mount_gradio_app(
-        served,
-        page,
-        "/survey",
-        theme=theme.theme(),
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        show_error=False,
-        allowed_paths=[],
-        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
-    )
-    return served
-
-
 @dataclass
 class Served:
     """The survey under test; it can be killed and started again at the same address, with the same data."""
@@ -138,16 +138,23 @@ class Served:
         return f"http://127.0.0.1:{self.port}/survey/"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.survey_serving", str(self.folder), str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT)
+        environment = {
+            **os.environ,
+            "MUSICSTAR_PORT": str(self.port),
+            "MUSICSTAR_DATA": str(self.folder / "jobs"),
+            "MUSICSTAR_SURVEY": str(self.folder),
+        }
+        for name in ("MUSICSTAR_HOST", "DATABASE_URL"):
+            environment.pop(name, None)
+        self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
         began = time.monotonic()
         while True:
             try:
                 with urllib.request.urlopen(self.url):
                     return
             except OSError:
-                assert self.process.poll() is None, "the survey ended at its start"
-                assert time.monotonic() - began < 90, "the survey did not answer"
+                assert self.process.poll() is None, "the app ended at its start"
+                assert time.monotonic() - began < 90, "the app did not answer"
                 time.sleep(0.1)
 
     def kill(self) -> None:
@@ -164,6 +171,11 @@ class Served:
                 found[criterion, revision] = found.get((criterion, revision), "") + LETTERS[position]
         return found
 
+    def elapsed_ms(self, trial: str) -> dict[str, int]:
+        """How long each question of a trial took, by criterion."""
+        with closing(sqlite3.connect(self.folder / "survey.sqlite")) as database:
+            return dict(database.execute(ELAPSED, (trial,)).fetchall())
+
     def screening(self, trial: str) -> tuple[float, str, list[int]]:
         """Volume, result and answers of the headphone check of the session that has a trial."""
         with closing(sqlite3.connect(self.folder / "survey.sqlite")) as database:
@@ -173,12 +185,42 @@ class Served:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Served]:
+    with closing(Store(f"sqlite:///{folder / 'survey.sqlite'}")) as store:
+        store.upgrade()
+        for made in (study(), large_study()):
+            add_tones(store, folder / "media", made)
     served = Served(folder, free_port())
     served.start()
     try:
         yield served
     finally:
         served.kill()
+
+
+Visit = Callable[..., Any]
+
+
+@contextmanager
+def visiting(chrome: Any, served: Served) -> Iterator[Visit]:
+    """Gives what opens the survey's link, in a browser of its own or in one that is given."""
+    contexts = []
+
+    def open_page(link: str = "", *, context: Any = None, script: str = "", **options: Any) -> Any:
+        if context is None:
+            context = chrome.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+            context.set_default_timeout(PATIENCE_MS)
+            contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
+        if script:
+            page.add_init_script(script)
+        page.goto(served.url + link)
+        page.wait_for_selector(".sv-survey h1")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 def to_sound(page: Any) -> None:
@@ -191,12 +233,17 @@ def to_sound(page: Any) -> None:
     page.wait_for_selector(".sv-volume")
 
 
-def to_practice(page: Any) -> None:
-    """All that comes before the practice, the headphone check skipped."""
-    to_sound(page)
+def set_volume(page: Any) -> None:
+    """Play the clip at the volume that is set, and continue."""
     page.click(".ms-play")
     page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
     page.click("text=Continue")
+
+
+def to_practice(page: Any) -> None:
+    """All that comes before the practice, the headphone check skipped."""
+    to_sound(page)
+    set_volume(page)
     page.click("text=Skip the check")
     page.click("text=Begin the practice")
     page.wait_for_selector(".sv-trial")
@@ -204,7 +251,8 @@ def to_practice(page: Any) -> None:
 
 def hear_all(page: Any) -> None:
     """Play everything long enough, by key."""
-    for key in "0abcde":
+    letters = page.eval_on_selector_all(".sv-tiles .sv-name", "names => names.map((name) => name.textContent)")
+    for key in ("0", *letters):
         page.keyboard.press(key)
         page.wait_for_selector(f"{tile(key)}.sv-current.sv-heard")
 
@@ -261,7 +309,45 @@ def serious_faults(page: Any) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
-    import uvicorn
+def drag(page: Any, start: Any, end: Any) -> None:
+    """By mouse, from the middle of one thing to the middle of another."""
+    (x0, y0), (x1, y1) = middle(start), middle(end)
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=3)
+    page.mouse.move(x1, y1, steps=3)
+    page.mouse.up()
 
-    uvicorn.run(compose(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+
+def swipe(page: Any, start: Any, end: Any) -> None:
+    """The same by a finger; both have to fit on the screen."""
+    start.evaluate("(element) => window.scrollBy(0, element.getBoundingClientRect().top - 120)")
+    (x0, y0), (x1, y1) = middle(start), middle(end)
+    finger = page.context.new_cdp_session(page)
+    for kind, share in (("touchStart", 0.0), ("touchMove", 0.3), ("touchMove", 0.7), ("touchMove", 1.0)):
+        point = {"x": x0 + share * (x1 - x0), "y": y0 + share * (y1 - y0)}
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+        # Faster would be a fling, after which a browser takes the next tap for stopping it.
+        page.wait_for_timeout(60)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def middle(locator: Any) -> tuple[float, float]:
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def tab_to(page: Any, selector: str) -> None:
+    """Press Tab until something has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"Tab never reaches {selector}")
+
+
+def checked(page: Any) -> None:
+    """Every screen: nothing that keeps people out, nothing too small for a finger, nothing that sticks out."""
+    assert serious_faults(page) == []
+    assert page.evaluate(TOO_SMALL) == []
+    assert page.evaluate(STICKING_OUT) == []

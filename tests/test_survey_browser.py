@@ -1,28 +1,31 @@
-"""The survey in a real browser: participants by mouse, by keyboard and by touch, and what may go wrong on the way."""
+"""The survey in a real browser: participants by mouse, by keyboard and by touch, on every screen."""
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.browsing import FLAGS, PATIENCE_MS
+from tests.browsing import FLAGS
 from tests.survey_serving import (
-    STICKING_OUT,
-    TOO_SMALL,
     Served,
+    Visit,
     answer,
+    checked,
+    drag,
     hear_all,
     rank,
-    serious_faults,
     serving,
+    set_volume,
     shown_order,
     state,
     study,
+    swipe,
+    tab_to,
     tile,
     to_practice,
     to_sound,
+    visiting,
 )
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra `dev`)")
@@ -31,7 +34,6 @@ pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe (ext
 pytestmark = pytest.mark.browser
 
 POSITION = "document.querySelector('.sv-survey').deck.position"
-Visit = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -50,75 +52,8 @@ def chrome(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture
 def visit(chrome: Any, served: Served) -> Iterator[Visit]:
-    """Open the survey's link, in a browser of its own or in one that is given."""
-    contexts = []
-
-    def open_page(link: str = "", *, context: Any = None, script: str = "", **options: Any) -> Any:
-        if context is None:
-            context = chrome.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-            context.set_default_timeout(PATIENCE_MS)
-            contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
-        if script:
-            page.add_init_script(script)
-        page.goto(served.url + link)
-        page.wait_for_selector(".sv-survey h1")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-def drag(page: Any, start: Any, end: Any) -> None:
-    """By mouse, from the middle of one thing to the middle of another."""
-    (x0, y0), (x1, y1) = middle(start), middle(end)
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=3)
-    page.mouse.move(x1, y1, steps=3)
-    page.mouse.up()
-
-
-def swipe(page: Any, start: Any, end: Any) -> None:
-    """The same by a finger."""
-    # The farther one is brought into sight first.
-    middle(end)
-    (x0, y0), (x1, y1) = middle(start), middle(end)
-    finger = page.context.new_cdp_session(page)
-    for kind, share in (("touchStart", 0.0), ("touchMove", 0.3), ("touchMove", 0.7), ("touchMove", 1.0)):
-        point = {"x": x0 + share * (x1 - x0), "y": y0 + share * (y1 - y0)}
-        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-        # Faster would be a fling, after which a browser takes the next tap for stopping it.
-        page.wait_for_timeout(60)
-    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-
-
-def middle(locator: Any) -> tuple[float, float]:
-    locator.scroll_into_view_if_needed()
-    box = locator.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-def tab_to(page: Any, selector: str) -> None:
-    """Press Tab until something has the focus."""
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-            return
-    pytest.fail(f"Tab never reaches {selector}")
-
-
-def checked(page: Any) -> None:
-    """Every screen: nothing that keeps people out, nothing too small for a finger, nothing that sticks out."""
-    assert serious_faults(page) == []
-    assert page.evaluate(TOO_SMALL) == []
-    assert page.evaluate(STICKING_OUT) == []
-
-
-def gone(page: Any, words: str) -> None:
-    page.wait_for_function("(words) => !document.querySelector('.sv-survey').textContent.includes(words)", arg=words)
+    with visiting(chrome, served) as open_page:
+        yield open_page
 
 
 def test_by_mouse(visit: Visit, served: Served) -> None:
@@ -362,205 +297,6 @@ def test_switching_keeps_the_place(visit: Visit) -> None:
         assert abs(rounds - round(rounds)) * 1.2 < 0.02, "switching moved the position"
 
 
-def test_a_killed_server_loses_nothing(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
-    to_practice(page)
-    answer(page, "ABCDE")
-    page.click("text=Begin")
-    hear_all(page)
-    first = state(page)["trials"][1]
-    page.keyboard.press("d")
-    page.keyboard.press("1")
-    page.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
-    served.kill()
-    page.keyboard.press("b")
-    page.keyboard.press("2")
-    page.wait_for_selector("text=Not sent yet: kept on this device, sent when the connection is back")
-    rank(page, "DBACE")
-    page.click(".sv-continue")
-    # The participant goes on meanwhile.
-    page.wait_for_selector("text=Question 2 of 2")
-    rank(page, "EDCBA")
-    page.keyboard.press("a")
-    page.keyboard.press("1")
-    assert shown_order(page) == "ADCBE"
-    served.start()
-    page.wait_for_selector("text=All answers are sent", timeout=60_000)
-    assert served.rankings(first["id"]) == {("content", 1): "DBACE"}
-    page.reload()
-    page.wait_for_selector("text=Question 2 of 2")
-    assert shown_order(page) == "ADCBE"
-    assert [clip["letter"] for clip in state(page)["trials"][1]["clips"]] == list("ABCDE")
-    assert state(page)["trials"][1]["clips"] == first["clips"]
-
-
-def test_a_crash_between_answer_and_sending(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
-    to_practice(page)
-    hear_all(page)
-    rank(page, "CABED")
-    practice = state(page)["trials"][0]
-    page.context.set_offline(True)
-    page.click(".sv-continue")
-    page.wait_for_selector("text=That was the practice")
-    link = page.url.removeprefix(served.url)
-    page.close(run_before_unload=False)
-    context = page.context
-    context.set_offline(False)
-    again = visit(link, context=context)
-    again.wait_for_selector("text=That was the practice")
-    again.wait_for_function(
-        "fetch('/survey/api/state').then((a) => a.json()).then((s) => s.trials[0].answered.content)"
-    )
-    assert served.rankings(practice["id"]) == {("content", 1): "CABED"}
-
-
-def test_another_device_goes_on_and_the_old_page_is_told(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star&participant=MOVES.1")
-    to_practice(page)
-    answer(page, "ABCDE")
-    page.click("text=Begin")
-    hear_all(page)
-    page.keyboard.press("c")
-    page.keyboard.press("2")
-    page.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
-    other = visit("?study=music-star&participant=MOVES.1", viewport={"width": 390, "height": 844})
-    other.wait_for_selector("text=set the level once more")
-    other.click(".ms-play")
-    other.wait_for_selector(".ms-play[aria-label='Pause the clip']")
-    other.click("text=Continue")
-    other.wait_for_selector(".sv-trial")
-    assert shown_order(other) == ".C..."
-    page.keyboard.press("c")
-    page.keyboard.press("1")
-    page.wait_for_selector("text=The survey went on elsewhere")
-    other.keyboard.press("d")
-    other.keyboard.press("1")
-    other.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
-    page.click(".sv-buttons button")
-    page.wait_for_selector(".sv-trial")
-    assert shown_order(page) == "DC..."
-
-
-@pytest.mark.parametrize("channel", [True, False])
-def test_two_tabs(visit: Visit, served: Served, channel: bool) -> None:
-    script = "" if channel else "delete window.BroadcastChannel"
-    page = visit("?study=music-star", script=script)
-    to_practice(page)
-    hear_all(page)
-    practice = state(page)["trials"][0]
-    second = visit(page.url.removeprefix(served.url), context=page.context, script=script)
-    second.wait_for_selector(".sv-trial")
-    if channel:
-        page.wait_for_selector("text=The survey is open in another tab")
-    answer(second, "BACDE")
-    if not channel:
-        rank(page, "EDCBA")
-        page.click(".sv-continue")
-        page.wait_for_selector("text=The survey went on elsewhere")
-    assert served.rankings(practice["id"]) == {("content", 1): "BACDE"}
-    page.click(".sv-buttons button")
-    page.wait_for_selector("text=That was the practice")
-    if channel:
-        second.wait_for_selector("text=The survey is open in another tab")
-
-
-def test_offline_from_one_piece_to_the_next(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
-    to_practice(page)
-    answer(page, "ABCDE")
-    page.click("text=Begin")
-    _, first, second = state(page)["trials"]
-    answer(page, "EABCD")
-    # The recordings of the next piece are fetched while those of this one are heard.
-    page.wait_for_function(
-        "(srcs) => srcs.every((src) => performance.getEntriesByName(new URL(src, location).href).length)",
-        arg=[clip["src"] for clip in second["clips"]],
-    )
-    page.wait_for_timeout(500)
-    page.context.set_offline(True)
-    answer(page, "DEABC")
-    page.wait_for_selector("text=Not sent yet: kept on this device, sent when the connection is back")
-    assert serious_faults(page) == []
-    page.click("text=Go on to the next piece")
-    answer(page, "CDEAB")
-    answer(page, "BCDEA")
-    page.wait_for_selector("text=Please keep this page open until they are sent")
-    assert served.rankings(second["id"]) == {}
-    page.context.set_offline(False)
-    page.wait_for_selector(".sv-code")
-    assert served.rankings(first["id"]) == {("content", 1): "EABCD", ("style", 1): "DEABC"}
-    assert served.rankings(second["id"]) == {("content", 1): "CDEAB", ("style", 1): "BCDEA"}
-
-
-def test_not_saved_and_refused_keep_the_answers_in_the_page(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
-    to_practice(page)
-    hear_all(page)
-    rank(page, "ABCDE")
-    practice = state(page)["trials"][0]
-    times: list[float] = []
-    bodies: list[Any] = []
-
-    def full(route: Any) -> None:
-        times.append(time.monotonic())
-        bodies.append(route.request.post_data_json)
-        if len(times) < 4:
-            route.fulfill(status=503, json={"error": "Not saved: the disk is full.", "field": "", "reload": False})
-        else:
-            route.continue_()
-
-    page.route("**/survey/api/answers", full)
-    page.click(".sv-continue")
-    page.wait_for_selector("[role=alert]:has-text('Not saved')")
-    assert shown_order(page) == "ABCDE"
-    # A change meanwhile is what is sent.
-    page.click("[aria-label='Move B up']")
-    page.click(".sv-continue")
-    page.wait_for_selector("text=That was the practice")
-    assert served.rankings(practice["id"]) == {("content", 1): "BACDE"}
-    assert bodies[-1]["submission"] == bodies[-2]["submission"] != bodies[0]["submission"]
-    assert times[-1] - times[-2] > 0.7, "it is tried again at once"
-
-    page.click("text=Begin")
-    page.wait_for_selector(".sv-trial")
-    hear_all(page)
-    rank(page, "EDCBA")
-    page.unroute("**/survey/api/answers")
-    refusal = {"error": "A rank is a number from 1 to 5.", "field": "ranks", "reload": False}
-    page.route("**/survey/api/answers", lambda route: route.fulfill(status=422, json=refusal), times=1)
-    page.click(".sv-continue")
-    page.wait_for_selector("[role=alert]:has-text('This answer was not taken: A rank is a number from 1 to 5.')")
-    assert shown_order(page) == "EDCBA"
-    page.click(".sv-continue")
-    page.wait_for_selector("text=Question 2 of 2")
-
-
-def test_links(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
-    made = re.search(r"participant=([\w-]+)", page.url)
-    assert made is not None
-    assert state(page)["participant"] == made.group(1)
-    again = visit("?study=music-star", context=page.context)
-    again.wait_for_selector("text=You have begun already")
-    checked(again)
-    again.click("text=Go on where it stopped")
-    again.wait_for_selector("text=I agree, and begin")
-    assert f"participant={made.group(1)}" in again.url
-    panel = visit("?PROLIFIC_PID=5f0c&SESSION_ID=1&preview=1")
-    panel.wait_for_selector("text=Preview: nothing you do here counts")
-    told = state(panel)
-    assert (told["participant"], told["preview"]) == ("5f0c", True)
-    assert "participant=" not in panel.url
-    panel.click("text=I do not agree")
-    panel.wait_for_selector("text=nothing is recorded")
-    checked(panel)
-    panel.click("text=Back")
-    panel.wait_for_selector("text=I agree, and begin")
-    unknown = visit("?study=nothing")
-    assert "There is no such study." in unknown.inner_text(".sv-page")
-
-
 def test_headphone_check(visit: Visit, served: Served) -> None:
     page = visit("?study=music-star")
     levels, phases, rounds = page.evaluate("""() => {
@@ -581,9 +317,7 @@ def test_headphone_check(visit: Visit, served: Served) -> None:
     mono = "Object.defineProperty(AudioDestinationNode.prototype, 'maxChannelCount', {get: () => 1})"
     page = visit("?study=music-star", script=mono)
     to_sound(page)
-    page.click(".ms-play")
-    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
-    page.click("text=Continue")
+    set_volume(page)
     page.wait_for_selector("text=The headphone check is unavailable")
     checked(page)
     page.click("text=Continue")
@@ -595,6 +329,29 @@ def test_headphone_check(visit: Visit, served: Served) -> None:
     without.wait_for_selector("text=The headphone check is unavailable")
     without.click("text=Continue")
     without.wait_for_selector("text=This browser cannot play the sounds")
+
+
+def test_eight_systems_in_another_language_on_a_small_screen(visit: Visit, served: Served) -> None:
+    page = visit("?study=large&language=de", viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.lang") == "de"
+    assert page.inner_text("h1") == "Eine große Studie"
+    checked(page)
+    page.click("text=Ich bin einverstanden")
+    # There are no questions, no headphone check, and no practice.
+    page.wait_for_selector(".sv-volume")
+    set_volume(page)
+    page.wait_for_selector(".sv-how")
+    trials = state(page)["trials"]
+    for order in ("HGFEDCBA", "BADCFEHG"):
+        page.click(".sv-buttons button")
+        page.wait_for_selector(".sv-trial")
+        checked(page)
+        answer(page, order)
+    page.wait_for_selector("text=Return to the panel")
+    assert page.get_attribute(".sv-buttons a", "href") == "https://panel.example/done"
+    assert not page.locator(".sv-code").count()
+    checked(page)
+    assert [list(served.rankings(trial["id"]).values()) for trial in trials] == [["HGFEDCBA"], ["BADCFEHG"]]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (390, "light"), (1280, "dark")])
@@ -613,9 +370,7 @@ def test_every_screen_serves_everybody(visit: Visit, width: int, scheme: str) ->
     page.click("text=Continue")
     page.wait_for_selector(".sv-volume")
     checked(page)
-    page.click(".ms-play")
-    page.wait_for_selector(".ms-play[aria-label='Pause the clip']")
-    page.click("text=Continue")
+    set_volume(page)
     checked(page)
     page.click("text=Begin the check")
     checked(page)

@@ -224,7 +224,7 @@ window.MusicStar ||= {};
     const play = node("button", { type: "button", class: "ms-play", onclick: toggle }, icon("play"));
     const time = node("span", { class: "ms-time" });
     const loop = node("button", { type: "button", class: "ms-button", onclick: () => setLooping(!deck.loop.on) }, icon("loop"), text("loop"));
-    const whole = node("button", { type: "button", class: "ms-button", onclick: () => line.setRegion(null) }, icon("close"), text("loop_all"));
+    const whole = node("button", { type: "button", class: "ms-button sv-whole", title: text("loop_all"), "aria-label": text("loop_all"), onclick: () => line.setRegion(null) }, icon("close"));
     const setLooping = (on) => {
       endOrder();
       deck.setLooping(on);

@@ -161,8 +161,9 @@ window.MusicStar ||= {};
       if (down.button !== 0) return;
       let ghost = null;
       let over = null;
-      let scrolling = 0;
-      const aim = (x, y) => {
+      let at = { x: 0, y: 0 };
+      const aim = () => {
+        const { x, y } = at;
         const hit = slots.findIndex(({ row }) => {
           const box = row.getBoundingClientRect();
           return x >= box.left - 24 && x <= box.right + 24 && y >= box.top - 4 && y < box.bottom + 4;
@@ -182,10 +183,16 @@ window.MusicStar ||= {};
         }
         event.preventDefault();
         ghost.style.transform = `translate(${x}px, ${y}px)`;
-        scrolling = y < EDGE_PIXELS ? -10 : y > window.innerHeight - EDGE_PIXELS ? 10 : 0;
-        aim(x, y);
+        at = { x, y };
+        aim();
       };
-      const scroller = setInterval(() => scrolling && window.scrollBy(0, scrolling), 16);
+      // Near an edge the page comes along, and what is under the pointer changes with it.
+      const scroller = setInterval(() => {
+        const by = at.y < EDGE_PIXELS ? -10 : at.y > window.innerHeight - EDGE_PIXELS ? 10 : 0;
+        if (!ghost || !by) return;
+        window.scrollBy(0, by);
+        aim();
+      }, 16);
       const end = (event) => {
         if (event.pointerId !== down.pointerId) return;
         clearInterval(scroller);

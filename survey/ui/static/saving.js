@@ -21,7 +21,7 @@ window.MusicStar ||= {};
   window.MusicStar.saving = ({ state, frame, text, stale, answered, settled, reopened }) => {
     const { ask, record, Outbox, Trouble } = window.MusicStar;
     const store = record(`musicstar.survey:${state.study}:${state.participant}${state.preview ? ":preview" : ""}`);
-    const kept = { drafts: {}, outbox: [], background: {}, ...store.read() };
+    const kept = { drafts: {}, times: {}, outbox: [], background: {}, ...store.read() };
     const trials = new Map(state.trials.map((trial) => [trial.id, trial]));
     const heard = new Map(state.trials.map((trial) => [trial.id, new Set(trial.heard)]));
     let stopped = false;
@@ -59,6 +59,7 @@ window.MusicStar ||= {};
         if (entry.path === "answers") {
           trials.get(trial).answered[criterion] = true;
           delete kept.drafts[nameOf(trial, criterion)];
+          delete kept.times[nameOf(trial, criterion)];
           keep();
           if (!frame.trouble) frame.say("saved");
         }
@@ -98,7 +99,7 @@ window.MusicStar ||= {};
       sendEvents();
       clearTimeout(draftTimer);
       unsent = null;
-      handing = { submission: outbox.answer({ trial, criterion, ranks, elapsed_ms: Math.round(elapsed) }) };
+      handing = { submission: outbox.answer({ trial, criterion, ranks, elapsed_ms: elapsed }) };
       handing.timer = setTimeout(() => {
         if (frame.trouble === "not_saved") return;
         release();
@@ -114,6 +115,19 @@ window.MusicStar ||= {};
       release();
     };
 
+    /* ---- how long a question takes ---- */
+    let running = null;
+    /** Time a question, from before a reload on; gives what tells the milliseconds. */
+    const clock = (trial, criterion) => {
+      const name = nameOf(trial, criterion);
+      const began = performance.now() - (kept.times[name] ?? 0);
+      running = { name, elapsed: () => Math.round(performance.now() - began) };
+      return running.elapsed;
+    };
+    const keepTime = () => {
+      if (running) kept.times[running.name] = running.elapsed();
+    };
+
     /* ---- drafts ---- */
     let draftTimer = 0;
     let unsent = null;
@@ -126,6 +140,7 @@ window.MusicStar ||= {};
     const saveDraft = (trial, criterion, ranks) => {
       const draft = { ranks, sequence: draftOf(trial, criterion).sequence + 1 };
       kept.drafts[nameOf(trial, criterion)] = draft;
+      keepTime();
       keep();
       frame.say("saving");
       unsent = { trial, criterion, ...draft };
@@ -173,6 +188,8 @@ window.MusicStar ||= {};
     };
     window.addEventListener("pagehide", () => {
       if (stopped) return;
+      keepTime();
+      keep();
       sendEvents();
       sendDraft();
     });
@@ -183,6 +200,7 @@ window.MusicStar ||= {};
       outbox,
       submit,
       retract,
+      clock,
       draftOf,
       saveDraft,
       sendEvents,

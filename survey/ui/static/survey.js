@@ -137,6 +137,7 @@ window.MusicStar.survey = (root, props) => {
     showProgress();
     if (state.complete && state.finish) thanks(state.finish);
     else if (!state.consent.given) frame.show(consent());
+    else if (!state.background.done && !state.background.questions.length) post("background", { answers: {} });
     else if (!state.background.done) frame.show(background());
     else if (!window.AudioContext && state.sound.done) frame.notice("no_sound_title", "no_sound");
     else if (!state.sound.done || saving.kept.volume === undefined) frame.show(sound());
@@ -192,7 +193,7 @@ window.MusicStar.survey = (root, props) => {
     const count = state.trials.filter(({ practice }) => !practice).length;
     const piece = text("step_piece", { number: trial.number, count });
     const question = text("step_question", { number: trial.criteria.indexOf(key) + 1, count: trial.criteria.length });
-    const began = performance.now();
+    const elapsed = saving.clock(trial.id, key);
     frame.show(
       trialScreen({
         trial,
@@ -204,7 +205,7 @@ window.MusicStar.survey = (root, props) => {
         text,
         note: (kind, item, position) => saving.note(trial.id, kind, item, position),
         save: (ranks) => saving.saveDraft(trial.id, key, ranks),
-        submit: (ranks) => saving.submit(trial.id, key, ranks, performance.now() - began),
+        submit: (ranks) => saving.submit(trial.id, key, ranks, elapsed()),
         retract: saving.retract,
       }),
     );
