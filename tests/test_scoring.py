@@ -99,6 +99,7 @@ def test_before_and_after_exclusions() -> None:
     assert by_key(got.after)["style", "cv", "x"].rank_counts == (2, 0, 0)
     assert table(frame).totals == ((6,), (3,), (3,))
     assert table(frame, with_excluded=True) == table(HAND)
+    assert (len(wide(frame)), len(wide(frame, with_excluded=True))) == (2, 3)
 
 
 def test_nobody_has_ranked() -> None:

@@ -155,16 +155,18 @@ def test_a_block_is_the_mean_of_what_there_is() -> None:
 
 def test_thirds_tie() -> None:
     """A difference of 1/3 is as large as another, whatever scores it is between."""
-    means = [[[1, 2, 3], [1, 2, 3], [2, 1, 3]], [[2, 3, 1], [3, 2, 1], [2, 3, 1]]]  # x - y: 1/3; 1/3 of lower scores
-    ranks = np.array([*means[0] * 1, *means[1]] * 6)
+    high = [[1, 2, 3], [1, 2, 3], [2, 1, 3]]  # x - y is 1/3 here, of 8/3 and 7/3; below, of 5/3 and 4/3
+    low = [[2, 3, 1], [3, 2, 1], [2, 3, 1]]
+    turned = [[y, x, z] for x, y, z in low]
+    ranks = np.array([*high * 6, *low * 3, *turned * 3])
     rankings = Rankings(("x", "y", "z"), tuple(map(str, range(12))), ranks, np.repeat(np.arange(12), 3))
     sizes = {abs(a - b) for a, b in rankings.blocks[:, :2].tolist()}
-    assert len(sizes) == 2  # not so, to the last bit
+    assert len(sizes) == 2  # to the last bit they are two
     assert max(sizes) - min(sizes) < 1e-9
     pair = compared(rankings)["x", "y"]
-    assert (pair.ahead, pair.behind) == (12, 0)
-    assert pair.p == pytest.approx(2 / 2**12)
-    assert pair.rank_biserial == 1
+    assert (pair.ahead, pair.behind) == (9, 3)
+    assert pair.p == pytest.approx(scipy.stats.binomtest(3, 12).pvalue)
+    assert pair.rank_biserial == pytest.approx(6 / 12)
 
 
 def test_everyone_of_one_mind() -> None:
