@@ -23,8 +23,6 @@ from tests.survey_serving import (
     swipe,
     tab_to,
     tile,
-    to_practice,
-    to_sound,
     visiting,
 )
 
@@ -282,53 +280,6 @@ def test_by_touch_on_a_phone(visit: Visit, served: Served) -> None:
             )
     page.wait_for_selector(".sv-code")
     assert served.rankings(trials[2]["id"]) == {("content", 1): "DCEBA", ("style", 1): "DCEBA"}
-
-
-def test_switching_keeps_the_place(visit: Visit) -> None:
-    page = visit("?study=music-star")
-    to_practice(page)
-    hear_all(page)
-    place = f"document.querySelector('.sv-survey').deck.context.currentTime - {POSITION}"
-    before = page.evaluate(place)
-    for key in "bda0ec":
-        page.keyboard.press(key)
-        page.wait_for_timeout(80)
-        rounds = (page.evaluate(place) - before) / 1.2
-        assert abs(rounds - round(rounds)) * 1.2 < 0.02, "switching moved the position"
-
-
-def test_headphone_check(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
-    levels, phases, rounds = page.evaluate("""() => {
-      const { rounds, tones } = window.MusicStar.headphones;
-      const [left, right] = tones(["plain", "quiet", "opposite"], 8000);
-      const part = (ear, k) => ear.subarray(k * 12000 + 1000, k * 12000 + 7000);
-      const dot = (one, other) => one.reduce((sum, x, n) => sum + x * other[n], 0);
-      const level = (k) => Math.sqrt(dot(part(left, k), part(left, k)) / 6000);
-      const phase = (k) => dot(part(left, k), part(right, k)) / dot(part(left, k), part(left, k));
-      return [[0, 1, 2].map(level), [0, 1, 2].map(phase), rounds()];
-    }""")
-    assert levels[1] / levels[0] == pytest.approx(10 ** (-6 / 20), abs=1e-3)
-    assert levels[2] == pytest.approx(levels[0], rel=1e-3)
-    assert phases == pytest.approx([1, 1, -1])
-    assert len({tuple(order) for order in rounds}) == 6
-    assert sorted(order.index("quiet") for order in rounds) == [0, 0, 1, 1, 2, 2]
-
-    mono = "Object.defineProperty(AudioDestinationNode.prototype, 'maxChannelCount', {get: () => 1})"
-    page = visit("?study=music-star", script=mono)
-    to_sound(page)
-    set_volume(page)
-    page.wait_for_selector("text=The headphone check is unavailable")
-    checked(page)
-    page.click("text=Continue")
-    page.wait_for_selector(".sv-how")
-    assert served.screening(state(page)["trials"][0]["id"])[1:] == ("unavailable", [])
-    without = visit("?study=music-star", script="delete window.AudioContext")
-    to_sound(without)
-    without.click("text=Continue")
-    without.wait_for_selector("text=The headphone check is unavailable")
-    without.click("text=Continue")
-    without.wait_for_selector("text=This browser cannot play the sounds")
 
 
 def test_eight_systems_in_another_language_on_a_small_screen(visit: Visit, served: Served) -> None:

@@ -20,9 +20,7 @@ from tests.survey_serving import (
     set_volume,
     shown_order,
     state,
-    tile,
     to_practice,
-    to_sound,
     visiting,
 )
 
@@ -229,19 +227,6 @@ def test_not_saved_and_refused_keep_the_answers_in_the_page(visit: Visit, served
     assert shown_order(page) == "EDCBA"
     page.click(".sv-continue")
     page.wait_for_selector("text=Question 2 of 2")
-
-
-def test_a_recording_that_does_not_come_at_once(visit: Visit) -> None:
-    page = visit("?study=music-star")
-    to_sound(page)
-    clip = state(page)["trials"][0]["clips"][2]
-    page.route(f"**{clip['src']}", lambda route: route.abort(), times=1)
-    set_volume(page)
-    page.click("text=Skip the check")
-    page.click("text=Begin the practice")
-    page.wait_for_selector(f"{tile('c')}:has-text('could not be loaded; it is tried again')")
-    page.click(tile("c"))
-    page.wait_for_selector(f"{tile('c')}.sv-heard")
 
 
 def test_links(visit: Visit, served: Served) -> None:

@@ -208,6 +208,7 @@ window.MusicStar ||= {};
         button.classList.toggle("sv-current", current);
         button.classList.toggle("sv-on", current && deck.playing);
         button.classList.toggle("sv-heard", isHeard(item));
+        button.classList.toggle("sv-waiting", Boolean(trouble));
         button.setAttribute("aria-pressed", String(current && deck.playing));
         state.textContent = trouble;
         badge.hidden = !rank;
@@ -231,8 +232,14 @@ window.MusicStar ||= {};
       note("loop", deck.current, deck.position);
     };
     const transport = node("div", { class: "sv-transport", role: "group", "aria-label": text("listen") }, play, time, loop, whole);
-    const grid = node("div", { class: "sv-tiles", role: "group", "aria-label": text("listen"), style: `--count:${items.length}` }, items.map((item) => tiles.get(item).button));
+    const grid = node("div", { class: "sv-tiles", role: "group", "aria-label": text("outputs"), style: `--count:${items.length}` }, items.map((item) => tiles.get(item).button));
 
+    const lost = node("p", { class: "sv-lost", "aria-hidden": "true" }); // What small buttons have no room to say.
+    const showLost = () => {
+      const names = sources.filter(({ item }) => deck.sounds.get(item)?.failed).map(({ letter }) => letter || text("gold"));
+      const sentence = names.length ? `${names.join(", ")}: ${text("sound_failed")}` : "";
+      if (lost.textContent !== sentence) lost.textContent = sentence;
+    };
     const tick = () => {
       cancelAnimationFrame(frame);
       line.tick();
@@ -250,6 +257,7 @@ window.MusicStar ||= {};
       whole.hidden = !deck.region;
       line.show();
       for (const [item, tile] of tiles) tile.show(item === GOLD ? 0 : rankOf(item));
+      showLost();
       tick();
     };
 
@@ -261,6 +269,8 @@ window.MusicStar ||= {};
       if (region !== deck.region) {
         region = deck.region;
         if (region) note("loop", deck.current, region.start);
+        // Each output was to be played for the stretch that was marked before.
+        endOrder();
       }
       changed();
     };
@@ -277,7 +287,7 @@ window.MusicStar ||= {};
       transport,
       timeline: line.element,
       gold: tiles.get(GOLD).button,
-      tiles: grid,
+      tiles: [grid, lost],
       items,
       hear,
       toggle,
