@@ -131,7 +131,7 @@ window.MusicStar ||= {};
     };
     const made = screen(
       heading(text("background_title")),
-      node("p", {}, text("background")),
+      node("p", {}, [text("background"), fields.some(({ required }) => !required) && text("background_optional")].filter(Boolean).join(" ")),
       fields.map(({ element }) => element),
       problem,
       buttons(button(text("continue"), go, true)),
@@ -243,7 +243,7 @@ window.MusicStar ||= {};
       heading(text("thanks_title")),
       node("div", { class: "sv-prose" }, prose(finish.thanks)),
       finish.code && node("div", { class: "sv-code-box" }, node("p", { id: "sv-code" }, text("code")), node("div", { class: "sv-code-row" }, code, copy)),
-      link ? buttons(node("a", { class: "ms-button ms-strong", href: link }, text("return"))) : node("p", {}, text("close")),
+      link && buttons(node("a", { class: "ms-button ms-strong", href: link }, text("return"))),
     );
   };
 
