@@ -28,7 +28,7 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 MAX_SECONDS = 90.0
 
 # What a track's file holds, decoded by the browser itself.
