@@ -165,12 +165,13 @@ def definition(versions: tuple[VersionRecord, ...], number: int | None = None) -
 
 
 def first_filters(store: Store, wanted: str) -> Filters | None:
-    """What is shown at first: the study asked for, or the first there is, all versions that rank the same systems."""
-    names = store.studies()
-    if not names:
+    """What is shown at first: all versions that rank the same systems, of the study asked for or else the fullest."""
+    known = {name: store.versions(name) for name in store.studies()}
+    if not known:
         return None
-    study = wanted if wanted in names else names[0]
-    versions = store.versions(study)
+    fullest = max(known, key=lambda name: sum(version.answers for version in known[name]))
+    study = wanted if wanted in known else fullest
+    versions = known[study]
     ranked = {tuple(system.key for system in from_json(version.config_json).systems) for version in versions}
     return Filters(study, None if len(ranked) == 1 else versions[-1].number)
 

@@ -16,6 +16,7 @@ DESCRIPTION = "Scores, comparisons and participants of the listening survey."
 STYLES = ("/ui/studio.css", "/survey/static/results.css")
 SCRIPTS = ("/ui/dom.js", *(f"/survey/static/{name}.js" for name in ("results", "results-side", "results-people")))
 LIVE_S = 15.0
+DONE = "() => document.body.classList.remove('rs-working')"
 MAX_REASON = 1000
 LEGENDS = {
     "direction": "Direction",
@@ -196,13 +197,15 @@ def build(store: Store, analyst: Analyst) -> gr.Blocks:
         page.load(do.start, None, [head, filters, strip, participants, progress], **hidden).then(
             do.show, filters, shown, **latest
         )
-        filters.chosen(do.show, filters, shown, **latest)
-        strip.renew(do.show, filters, shown, **latest).then(do.renew_people, filters, participants, **hidden)
+        renewed = strip.renew(do.renew_people, filters, participants, **hidden)
         clock.tick(do.tick, [filters, strip], [strip, progress], **hidden)
         participants.ask_open(do.open_one, filters, participants, **latest)
         participants.ask_find(do.find, filters, participants, **hidden)
-        participants.ask_decide(do.decide, filters, participants, **hidden).then(do.show, filters, shown, **latest)
-        participants.ask_rules(do.apply_rules, filters, participants, **hidden).then(do.show, filters, shown, **latest)
+        decided = participants.ask_decide(do.decide, filters, participants, **hidden)
+        ruled = participants.ask_rules(do.apply_rules, filters, participants, **hidden)
+        # A property that is set to what it was tells nobody, so the end of the waiting is an event of its own.
+        for before in (filters.chosen, renewed.then, decided.then, ruled.then):
+            before(do.show, filters, shown, **latest).then(None, js=DONE, **hidden)
     return page
 
 

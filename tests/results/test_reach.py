@@ -62,9 +62,8 @@ def test_no_route_under_results_answers_without_a_login(site: Site) -> None:
 
 
 def test_no_event_answers_without_a_login_and_each_does_with_one(site: Site) -> None:
-    assert {fn.name for fn in site.page.fns.values()} == {
-        *("start", "show", "tick", "renew_people", "open_one", "find", "decide", "apply_rules")
-    }
+    at_the_server = {fn.name for fn in site.page.fns.values() if fn.fn is not None}
+    assert at_the_server == {"start", "show", "tick", "renew_people", "open_one", "find", "decide", "apply_rules"}
     stranger, ada = site.visitor(), site.researcher()
     for number, fn in site.page.fns.items():
         body = {"fn_index": number, "data": [None] * len(fn.inputs), "session_hash": "abc"}
@@ -86,7 +85,8 @@ def test_behind_the_gate_gradio_the_files_and_each_event_ask_again(site: Site) -
         body = {"fn_index": number, "data": [], "session_hash": "abc"}
         assert stranger.post("/results/gradio_api/run/predict", json=body).status_code == 401
     for fn in page.fns.values():
-        assert fn.fn is not None
+        if fn.fn is None:
+            continue  # the page's own business, in the browser
         nobody = gr.Request(username=None)
         takes_event = fn.name in {"open_one", "find", "decide"}
         data: list[Any] = [{"study": "tiny"}] * len(fn.inputs)

@@ -8,7 +8,7 @@ window.MusicStar ||= {};
  */
 window.MusicStar.resultsPeople = (root, props, watch, ask) => {
   const { node } = window.MusicStar;
-  const { table } = window.MusicStar.results;
+  const { table, here } = window.MusicStar.results;
   let sort = "started";
   let only = "all";
   let reason = "";
@@ -50,7 +50,7 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
       node(
         "tr",
         { class: row.excluded ? "rs-excluded" : null },
-        node("th", { scope: "row" }, node("a", { href: `#participant=${row.session}` }, row.participant)),
+        node("th", { scope: "row" }, node("a", { href: here(`participant=${row.session}`) }, row.participant)),
         node("td", {}, row.status),
         node("td", {}, row.opened),
         node("td", {}, row.minutes ?? ""),
@@ -118,7 +118,7 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
   };
 
   const page = (one) => [
-    node("p", {}, node("a", { href: "#people", class: "rs-back" }, "All participants")),
+    node("p", {}, node("a", { href: here("people"), class: "rs-back" }, "All participants")),
     node("h2", { tabindex: "-1" }, one.participant),
     one.flags.length > 0 && node("p", {}, chips(one.flags)),
     facts(one.facts),
@@ -163,7 +163,6 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
     const known = props.value?.detail?.decisions.length ?? 0;
     if (known !== decisions) reason = "";
     decisions = known;
-    if (props.value?.message) document.body.classList.remove("rs-working");
     if (go && wanted() !== go) location.hash = `participant=${go}`;
     show();
   });

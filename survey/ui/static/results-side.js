@@ -16,6 +16,7 @@ window.MusicStar.resultsFilters = (root, props, watch, chosen) => {
   const apply = (changes) => {
     props.value = { ...props.value, ...changes };
     document.body.classList.add("rs-working");
+    show();
     chosen();
   };
   const box = (id, text, count, checked, changed) =>

@@ -26,6 +26,9 @@ window.MusicStar ||= {};
     return answer;
   };
 
+  /** A place on this page: Gradio's base address would drop the query of a bare "#place". */
+  const here = (place) => `${location.pathname}${location.search}#${place}`;
+
   const isDark = () => document.body.classList.contains("dark");
 
   /** Follow the address: #people, #participant=s_… */
@@ -137,7 +140,6 @@ window.MusicStar ||= {};
     let chosen = null;
     const show = () => {
       const report = props.value;
-      if (props.value) document.body.classList.remove("rs-working");
       if (!report) {
         root.replaceChildren(node("p", { class: "rs-wait", role: "status" }, "Working out the results…"));
         return;
@@ -209,7 +211,7 @@ window.MusicStar ||= {};
           ),
         ),
         node("nav", { class: "rs-nav", "aria-label": "Parts of the results" },
-          VIEWS.map((view) => node("a", { href: `#${view}` }, titles[view]))),
+          VIEWS.map((view) => node("a", { href: here(view) }, titles[view]))),
       );
       follow();
     };
@@ -217,5 +219,5 @@ window.MusicStar ||= {};
     show();
   };
 
-  window.MusicStar.results = { head, board, table, draw };
+  window.MusicStar.results = { head, board, table, here };
 }
