@@ -95,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     from starlette.staticfiles import StaticFiles
 
     from musicstar.ui import clips, theme, translate
+    from survey.ui import participant
 
     temporary = None
     if settings.data is None:
@@ -137,7 +138,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app.include_router(clips.router(desk, examples))
     survey.mount(app)
-    page = translate.build(desk, examples)
+    page = translate.build(desk, examples, places={participant.TITLE: "/survey/"})
     page.queue(api_open=False, default_concurrency_limit=None)
     _mount(app, page, "/")
     return app

@@ -209,6 +209,8 @@ class Opening:
     study : name
     external : the id they come with
     mode : a preview takes no slot and counts nowhere
+    language : the one they ask for, "" for none; before consent a later choice holds
+    fallback : the language of a new session where they ask for none
     held : hash of the token their browser has, "" without one
     offered : hash of the token they are given where the session is new or another browser had it
     """
@@ -217,6 +219,7 @@ class Opening:
     external: str
     mode: Mode
     language: str
+    fallback: str
     held: str
     offered: str
 

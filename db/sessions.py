@@ -88,7 +88,12 @@ class Sessions(Versions):
                 session, held = found.id, found.token_hash
                 if not hmac.compare_digest(held, opening.held):
                     held = opening.offered
-                changes = {"session": session, "token": held, "until": self.instant(found.lease_s)}
+                changes = {
+                    "session": session,
+                    "token": held,
+                    "until": self.instant(found.lease_s),
+                    "language": opening.language,
+                }
                 connection.execute(statements.RESUME, changes)
             return Opened(view(connection, self.parts, session), held)
 
@@ -133,7 +138,7 @@ class Sessions(Versions):
             "status": "open",
             "token_hash": opening.offered,
             "generation": 0,
-            "language": opening.language,
+            "language": opening.language or opening.fallback,
             "created_at": self.instant(),
         }
         session = connection.execute(statements.NEW_SESSION, values).scalar_one()

@@ -1,6 +1,6 @@
 """The statements that participants cause, built once: building them anew each time takes longer than running them."""
 
-from sqlalchemy import BindParameter, and_, bindparam, exists, func, insert, or_, select, text, update
+from sqlalchemy import BindParameter, and_, bindparam, case, exists, func, insert, or_, select, text, update
 
 from db.models import (
     Background,
@@ -24,6 +24,7 @@ TOKEN: BindParameter[str] = bindparam("token")
 VERSION: BindParameter[int] = bindparam("version")
 SESSION: BindParameter[int] = bindparam("session")
 TRIAL: BindParameter[int] = bindparam("trial")
+LANGUAGE: BindParameter[str] = bindparam("language")
 CRITERION: BindParameter[int] = bindparam("criterion")
 
 # Somebody comes: to the :study, as the :external, and takes a slot.
@@ -39,8 +40,15 @@ SESSION_OF_PARTICIPANT = (
     .where(Session.participant_id == bindparam("participant"), Session.mode == bindparam("mode"))
     .with_for_update()
 )
+# Consent is given to a text in one language, and is the first thing that a session counts.
 RESUME = (
-    update(Session).where(Session.id == SESSION).values(token_hash=bindparam("token"), leased_until=bindparam("until"))
+    update(Session)
+    .where(Session.id == SESSION)
+    .values(
+        token_hash=bindparam("token"),
+        leased_until=bindparam("until"),
+        language=case((and_(Session.generation == 0, LANGUAGE != ""), LANGUAGE), else_=Session.language),
+    )
 )
 ABANDONED = and_(Session.status == "open", Session.leased_until < bindparam("now"))
 FREE_SLOT = (

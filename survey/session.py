@@ -121,7 +121,8 @@ class SurveyDesk:
             study=study,
             external=offered.external,
             mode=mode,
-            language=language if language in definition.languages else definition.languages[0],
+            language=language if language in definition.languages else "",
+            fallback=definition.languages[0],
             held=ticket.token_hash if ticket else "",
             offered=offered.token_hash,
         )

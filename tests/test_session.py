@@ -305,8 +305,12 @@ def test_languages(tmp_path: Path) -> None:
     assert state["background"]["questions"][0]["options"][0]["text"] == "Auf Deutsch: Not at all"
     assert state["words"] == {"next": "Auf Deutsch: On"}
     assert open_(survey.desk, "y", language="xx")[1]["language"] == "en"
+    # Another may be chosen until consent is given, and none asked for leaves the one there is.
+    for asked, spoken in (("en", "en"), ("de", "de"), ("", "de"), ("xx", "de")):
+        assert open_(survey.desk, "x", language=asked, ticket=ticket)[1]["language"] == spoken
     state = survey.desk.consent(ticket, language="en", generation=0)
     assert (state["language"], state["welcome"]) == ("en", "Welcome.")
+    assert open_(survey.desk, "x", language="de", ticket=ticket)[1]["language"] == "en"
     with pytest.raises(SurveyError) as refusal:
         survey.desk.consent(ticket, language="fr", generation=1)
     assert (refusal.value.status, refusal.value.field) == (422, "language")

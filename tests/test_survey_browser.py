@@ -286,6 +286,10 @@ def test_eight_systems_in_another_language_on_a_small_screen(visit: Visit, serve
     page = visit("?study=large&language=de", viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.lang") == "de"
     assert page.inner_text("h1") == "Eine große Studie"
+    for language, title in (("en", "A large study"), ("de", "Eine große Studie")):
+        page.select_option(".sv-language select", language)
+        page.wait_for_selector(f"h1:text-is('{title}')")
+        assert page.evaluate("document.documentElement.lang") == language
     checked(page)
     page.click("text=Ich bin einverstanden")
     # There are no questions, no headphone check, and no practice.

@@ -33,11 +33,11 @@ BACKBONES = [
 DIRECTION_HINT = "Guessed from the clip once there is one; correct it here."
 HEADER = """
 <header class="ms-header">
-  <p class="ms-wordmark"><svg viewBox="0 0 40 24" aria-hidden="true" focusable="false">
+  <div class="ms-bar"><p class="ms-wordmark"><svg viewBox="0 0 40 24" aria-hidden="true" focusable="false">
     <path d="M1 4h38M1 8h38M1 12h38M1 16h38M1 20h38"/>
     <ellipse cx="11" cy="16" rx="4.1" ry="3" transform="rotate(-20 11 16)"/>
     <ellipse cx="29" cy="8" rx="4.1" ry="3" transform="rotate(-20 29 8)"/></svg>
-    Music-STAR <span>studio</span></p>
+    Music-STAR <span>studio</span></p>{places}</div>
   <h1>Translate a clip</h1>
   <p class="ms-lead">Hear the same notes played by the other pair of instruments,
   by five methods side by side.</p>
@@ -49,6 +49,11 @@ Update = dict[str, Any]
 
 def _scripts(*names: str) -> str:
     return "".join(f'<script src="/ui/{name}"></script>' for name in names)
+
+
+def _header(places: Mapping[str, str]) -> str:
+    links = "".join(f'<a href="{address}">{title}</a>' for title, address in places.items())
+    return HEADER.format(places=links and f'<nav class="ms-places" aria-label="The studio\'s pages">{links}</nav>')
 
 
 def clip_picker(*, examples: Sequence[Example], max_seconds: float, max_mb: float) -> gr.HTML:
@@ -123,12 +128,17 @@ def notice_line() -> gr.HTML:
     )
 
 
-def build(desk: Desk, examples: Sequence[Example]) -> gr.Blocks:
-    """The page, served by a desk."""
+def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] | None = None) -> gr.Blocks:
+    """The page, served by a desk.
+
+    Parameters
+    ----------
+    places : the studio's other pages, title to address
+    """
     limits = desk.limits
     page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(HEADER, js_on_load=None, apply_default_css=False, elem_id="ms-top")
+        gr.HTML(_header(places or {}), js_on_load=None, apply_default_css=False, elem_id="ms-top")
         with gr.Row(elem_id="ms-studio"):
             with gr.Column(elem_id="ms-form", min_width=0):
                 clip = clip_picker(examples=examples, max_seconds=limits.max_duration_s, max_mb=limits.max_bytes / 1e6)
