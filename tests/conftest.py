@@ -24,6 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browsers first: they mostly wait, and what only computes fills the time."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
 class NetworkUse(AssertionError):
     """A test reached beyond this machine."""
 
