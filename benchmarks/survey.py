@@ -6,7 +6,8 @@ load    participants answer every four seconds; times of an answer, and whether 
 kill    the server is killed (SIGKILL) in the middle of writes, again and again; what it acknowledged must be there
 locked  another program holds the database for a while
 full    files may grow no further, as on a full disk
-bad     payloads that break the rules; none may be stored, none may be a fault of the server
+bad     generated requests that break the rules: the first that writes anything, or that is answered by other than a
+        refusal with its sentence, ends it with an error (needs the extra `dev`)
 
 The built-in study is served by the whole program in a process of its own, with its database in a temporary folder.
 Whether an answer is stored is asked as a browser would: sent again, it gives the receipt it gave before.
@@ -18,7 +19,6 @@ import asyncio
 import json
 import random
 import resource
-import secrets
 import signal
 import sqlite3
 import statistics
@@ -30,15 +30,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from benchmarks.participants import Browser, Lost, Server
 
 EVERY_S = 4.0
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Server]:
-    """A server in a folder of its own."""
+async def serving(prepare: Callable[[Path], None] = lambda _: None) -> AsyncIterator[Server]:
+    """A server in a folder of its own, in which something may have been prepared."""
     with tempfile.TemporaryDirectory(prefix="survey-benchmark-") as folder:
+        prepare(Path(folder))
         server = Server(Path(folder))
         try:
             await server.start()
@@ -191,52 +194,19 @@ async def full() -> dict[str, Any]:
 
 
 async def bad(*, payloads: int) -> dict[str, Any]:
-    """Payloads that break one rule each, or are no JSON at all."""
-    async with serving() as server:
-        (browser,) = await arrivals(server, 1)
-        before = _stored(server.database)
-        rng = random.Random(0)
-        statuses: dict[int, int] = {}
-        for _ in range(payloads):
-            trial, criterion = rng.choice(browser.questions())
-            status, _ = await browser.post("answers", _spoilt(browser.ranking(trial, criterion, rng), rng))
-            statuses[status] = statuses.get(status, 0) + 1
-        return {
-            "payloads": payloads,
-            "statuses": {str(status): count for status, count in sorted(statuses.items())},
-            "stored": _stored(server.database) - before,
-            "faults": sum(count for status, count in statuses.items() if status >= 500),
-        }
+    """Requests of every kind that break the rules, as `tests/bad_payloads.py` generates them."""
+    # What the tests need is installed for them alone; the other trials go without.
+    from tests.bad_payloads import attack
+    from tests.survey_study import Visitor, tiny
 
-
-def _spoilt(body: dict[str, Any], rng: random.Random) -> str:
-    """A submission with one thing wrong, as text."""
-    wrong: list[Any] = [None, True, False, "3", 3.0, -1, 0, 99, 2**70, [], {}, "", "x" * 40, [1, 2], float("nan")]
-    kind = rng.randrange(7)
-    items = list(body["ranks"])
-    if kind == 0:
-        name = rng.choice([name for name in body if name != "elapsed_ms"])
-        body[name] = rng.choice(
-            [value for value in wrong if value != body[name] or type(value) is not type(body[name])]
-        )
-    elif kind == 1:
-        del body[rng.choice(list(body))]
-    elif kind == 2:
-        first, second = rng.sample(items, 2)
-        body["ranks"][first] = body["ranks"][second]
-    elif kind == 3:
-        del body["ranks"][rng.choice(items)]
-    elif kind == 4:
-        body["ranks"][secrets.token_hex(8)] = body["ranks"].pop(rng.choice(items))
-    elif kind == 5:
-        body["ranks"][rng.choice(items)] = rng.choice(
-            [value for value in wrong if type(value) is not int] + [0, 99, -1]
-        )
-    else:
-        text = json.dumps(body)
-        cut = rng.randrange(1, len(text) - 1)
-        return text[:cut]
-    return json.dumps(body)
+    async with serving(lambda folder: tiny(folder).store.close()) as server:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+            visitor = Visitor(client).open("x").prepare()
+            for trial in visitor.state["trials"]:
+                visitor.hear(trial)
+            statuses = await asyncio.to_thread(attack, visitor, server.database, examples=payloads)
+        # The attack ends at the first that is taken, that writes, or that is answered by a fault.
+        return {"payloads": sum(statuses.values()), "statuses": dict(sorted(statuses.items())), "taken": 0}
 
 
 TRIALS = ("load", "kill", "locked", "full", "bad")

@@ -27,9 +27,11 @@ class Agreement:
 
     Attributes
     ----------
+    direction : None for all
     participants, trials : how many have ranked on both
     """
 
+    direction: str | None
     a: str
     b: str
     participants: int
@@ -68,7 +70,7 @@ def agreement(
         n = len(own)
         value = float(own.mean()) if n else float("nan")
         draws = resample(n, resamples=resamples, seed=seed) @ own / max(n, 1)
-        found.append(Agreement(a, b, n, len(shared), interval(value, draws, n)))
+        found.append(Agreement(direction, a, b, n, len(shared), interval(value, draws, n)))
     return tuple(found)
 
 

@@ -49,7 +49,7 @@ class Report:
     participants : who ranked at least once, the excluded left out unless `with_excluded`
     excluded : who is marked as excluded
     findings : direction by direction, the pooled ones last, and there criterion by criterion
-    agreement : between the criteria, all directions pooled
+    agreement : between the criteria, as the findings direction by direction
     published : totals in print of the same study, of all directions together
     """
 
@@ -68,7 +68,8 @@ def collect(
     """All that a frame of rankings says; raises ValueError as `scoring.wide` does."""
     systems = [system.key for system in study.systems]
     found = []
-    for direction in [*(one.key for one in study.directions), None]:
+    directions = [*(one.key for one in study.directions), None]
+    for direction in directions:
         for criterion in (one.key for one in study.criteria):
             rankings = stats.select(
                 frame, criterion=criterion, direction=direction, systems=systems, with_excluded=with_excluded
@@ -100,7 +101,11 @@ def collect(
         int(frame.loc[frame["excluded"].astype(bool), "participant"].nunique()),
         with_excluded,
         tuple(found),
-        agreement(frame, criteria=criteria, with_excluded=with_excluded, seed=seed),
+        tuple(
+            one
+            for direction in directions
+            for one in agreement(frame, direction=direction, criteria=criteria, with_excluded=with_excluded, seed=seed)
+        ),
         published,
     )
 
@@ -123,9 +128,11 @@ def as_markdown(report: Report) -> str:
         out += [f"- {_title(study, of.criterion)}: {_shown_test(of.friedman)}" for of in findings]
     if report.agreement:
         out += ["", "## Agreement between the criteria", "", "Kendall's tau, -1 to 1, higher is more alike:", ""]
+        titles = {one.key: one.title for one in study.directions}
         for one in report.agreement:
             names = f"{_title(study, one.a)} and {_title(study, one.b)}"
-            out.append(f"- {names}: {_shown_interval(one.tau)}")
+            place = "all directions" if one.direction is None else titles[one.direction]
+            out.append(f"- {names}, {place}: {_shown_interval(one.tau)}")
     return "\n".join(out) + "\n"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import soundfile
 from fastapi import FastAPI
@@ -149,7 +150,7 @@ def tiny(folder: Path, *, url: str = "", study: Study | None = None, **options: 
 class Visitor:
     """A participant's browser; `state` is the last it was told."""
 
-    client: TestClient
+    client: TestClient | httpx.Client
     state: dict[str, Any] = field(default_factory=dict)
 
     def post(self, step: str, body: Mapping[str, Any] | bytes) -> Any:

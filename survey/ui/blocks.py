@@ -45,9 +45,9 @@ def findings_on(report: Report, criterion: str) -> list[Finding]:
     return directions + pooled if len(report.study.directions) > 1 else pooled
 
 
-def scope_of(report: Report, of: Finding) -> str:
-    """The direction that a finding is of, or all of them."""
-    return next((one.title for one in report.study.directions if one.key == of.direction), ALL)
+def scope_of(report: Report, direction: str | None) -> str:
+    """The title of a direction, or of all of them."""
+    return next((one.title for one in report.study.directions if one.key == direction), ALL)
 
 
 def colours_of(report: Report) -> dict[str, str]:

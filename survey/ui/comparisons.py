@@ -51,7 +51,7 @@ def draw(analysis: Analysis) -> dict[str, Any]:
         sections += [
             {
                 "of": criterion.key,
-                "title": f"Which differ: {scope_of(report, of)}",
+                "title": f"Which differ: {scope_of(report, of.direction)}",
                 "note": "",
                 "blocks": [_pairs(report, of, title, of.nemenyi, of.pairwise)],
             }
@@ -84,7 +84,7 @@ def _omnibus(report: Report, findings: Sequence[Finding], title: str) -> dict[st
             ]
         else:
             cells = [str(test.participants), *["withheld"] * 7]
-        rows.append([scope_of(report, of), *cells])
+        rows.append([scope_of(report, of.direction), *cells])
     head = ["Rankings", "Participants", "Chi-square", "df", "p", "F", "p of F", "p by permutation", "Kendall’s W"]
     return {"kind": "table", "caption": f"{title}: tests of all systems", "head": head, "rows": rows}
 
@@ -92,7 +92,7 @@ def _omnibus(report: Report, findings: Sequence[Finding], title: str) -> dict[st
 def _pairs(
     report: Report, of: Finding, title: str, nemenyi: CriticalDifference, pairs: Sequence[Comparison]
 ) -> dict[str, Any]:
-    scope = f"{title}, {scope_of(report, of)}"
+    scope = f"{title}, {scope_of(report, of.direction)}"
     means = dict(zip(nemenyi.systems, nemenyi.mean_ranks, strict=True))
     order = sorted(means, key=lambda key: means[key])
     effects: list[list[float | None]] = [[None] * len(order) for _ in order]
@@ -200,11 +200,12 @@ def _agreement(report: Report) -> dict[str, Any]:
         "blocks": [
             {
                 "kind": "table",
-                "caption": "All directions",
-                "head": ["Criteria", "Tau", "95 % interval", "Participants", "Trials"],
+                "caption": "Kendall’s tau between criteria",
+                "head": ["Criteria", "Direction", "Tau", "95 % interval", "Participants", "Trials"],
                 "rows": [
                     [
                         f"{criterion_title(report, one.a)} and {criterion_title(report, one.b)}",
+                        scope_of(report, one.direction),
                         number(one.tau.value),
                         span_of(one.tau),
                         str(one.participants),

@@ -48,7 +48,11 @@ def draw(analysis: Analysis) -> dict[str, Any]:
                     figure(
                         interval_plot(
                             [
-                                Point(system_title(report, of.standings[n].system), scope_of(report, of), *ends(mean))
+                                Point(
+                                    system_title(report, of.standings[n].system),
+                                    scope_of(report, of.direction),
+                                    *ends(mean),
+                                )
                                 for of in findings
                                 for n, mean in enumerate(of.mean_ranks)
                             ],
@@ -128,7 +132,7 @@ def _totals(report: Report) -> dict[str, Any]:
 def _rank_figure(report: Report, of: Finding, title: str) -> Drawing:
     counts = {system_title(report, one.system): one.rank_counts for one in of.standings}
     n = of.standings[0].rankings
-    scope = scope_of(report, of)
+    scope = scope_of(report, of.direction)
     return rank_columns(counts, name=f"{title}, ranks, {scope}", title=scope, note=f"{counted(n, 'ranking')}.")
 
 
@@ -136,7 +140,7 @@ def _standings(report: Report, of: Finding) -> dict[str, Any]:
     k = len(report.study.systems)
     return {
         "kind": "table",
-        "caption": f"{scope_of(report, of)}, {counted(of.standings[0].rankings, 'ranking')}",
+        "caption": f"{scope_of(report, of.direction)}, {counted(of.standings[0].rankings, 'ranking')}",
         "head": ["Method", "Total", "Mean rank", "95 % interval", "Median rank", "First places", f"Rank 1 to {k}"],
         "rows": [
             [
