@@ -1,7 +1,7 @@
 # make app    install what is missing and serve the studio on MUSICSTAR_HOST:MUSICSTAR_PORT (127.0.0.1:7860)
 # make test   install what checks the project and run all of it
 PYTHON ?= python3
-WORKERS ?= 3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

@@ -19,7 +19,7 @@ from db.records import StoreError
 from musicstar import jobs
 from musicstar.desk import Desk
 from musicstar.jobs import Limits
-from musicstar.ui.web import Dress, Guard
+from musicstar.ui.web import Dress, Guard, import_gradio
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -92,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Imported here, because a spawned worker imports this module once more and needs none of it.
+    import_gradio()
     from starlette.staticfiles import StaticFiles
 
     from musicstar.ui import clips, theme, translate

@@ -64,7 +64,7 @@ def test_markdown_prints_the_table_beside_the_published_one(report: Report) -> N
     assert "content: Friedman chi-square(2) = 24.00, p < 0.001" in there
     assert "Kendall's W = 1.000" in there
     # In one direction the same twelve times or half of them, a third for the others; in the other all the same.
-    assert "- content and style: 0.83" in text
+    assert "- content and style, all directions: 0.83" in text
 
 
 def test_csv_has_a_row_for_each_direction_criterion_and_system(report: Report) -> None:

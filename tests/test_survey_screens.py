@@ -71,7 +71,7 @@ def test_eight_systems_in_another_language_on_a_small_screen(visit: Visit, serve
     assert [list(served.rankings(trial["id"]).values()) for trial in trials] == [["HGFEDCBA"], ["BADCFEHG"]]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1280, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
 def test_every_screen_serves_everybody(visit: Visit, width: int, scheme: str) -> None:
     page = visit(
         "?study=music-star", viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from unittest.mock import patch
 
 from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,15 @@ HEADERS = {
 GRADIO_ROUTES = re.compile(
     r"^(queue/(join|data)|run/predict|cancel|reset|startup-events|app_id|theme\.css|heartbeat/\w+)/?$"
 )
+
+
+def import_gradio() -> None:
+    """Import Gradio in half its time: at each import it writes a type stub beside the source of every component.
+
+    It passes over those whose source is not found.
+    """
+    with patch("inspect.getfile", side_effect=OSError):
+        import gradio  # noqa: F401
 
 
 class Guard:
