@@ -33,6 +33,7 @@ COOKIE = "ms_results"
 FORM_COOKIE = "ms_login"
 SESSION_S = 12 * 3600.0
 MOST_BYTES = 8192
+UNKNOWN = "unknown"
 KEPT_TYPES = (b"text/javascript", b"application/javascript", b"text/css", b"font/", b"image/")
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Login:
     ----------
     folder : where the file of accounts lies; None where they come from the environment alone
     head : what the login page has in its head besides its title: colours and a style sheet
-    audit : is told actor, action and detail of each login, logout and refusal
+    audit : is told actor, action and detail of each login, logout and refusal; the actor of an unknown name is unknown
     clock : seconds since the epoch
 
     Raises
@@ -138,7 +139,8 @@ class Login:
             answer.headers["retry-after"] = str(math.ceil(wait_s))
             return answer
         if not await run_in_threadpool(self._accounts.verify, name, fields.get("password", "")):
-            await self._tell(known_as, "login refused", address)
+            # What else was typed may be a password in the wrong field, or nothing that a database takes.
+            await self._tell(name if name in self._accounts.users() else UNKNOWN, "login refused", address)
             return self._form(
                 request, goal, status=401, name=name, message="That name and that password do not belong together."
             )
@@ -262,7 +264,10 @@ def _mark(hashed: str) -> str:
 
 def _goal(wanted: str) -> str:
     """Where to go after logging in: a page of the results, whatever was asked for."""
-    parts = urlsplit(wanted) if wanted.isprintable() and "\\" not in wanted else urlsplit("")
+    try:
+        parts = urlsplit(wanted if wanted.isprintable() and "\\" not in wanted else "")
+    except ValueError:
+        return f"{ROOT}/"
     inside = parts.path.startswith(f"{ROOT}/") and not parts.path.startswith((LOGIN, LOGOUT)) and ".." not in parts.path
     if parts.scheme or parts.netloc or not inside:
         return f"{ROOT}/"

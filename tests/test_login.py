@@ -11,9 +11,11 @@ from fastapi.testclient import TestClient
 from itsdangerous import URLSafeSerializer
 
 from db.records import NotSaved
-from survey import accounts, login
+from db.store import Store
+from survey import accounts, exchange, login
 from survey.accounts import AccountError, Accounts, write_user
 from survey.login import COOKIE, FORM_COOKIE, SESSION_S, Gate, Login
+from tests.survey_study import tiny
 
 PASSWORD = "correct horse battery"
 
@@ -90,10 +92,32 @@ def test_the_right_password_opens_the_results_and_no_other_does(site: Site) -> N
     assert visitor.get("/results/export/all.csv").json() == "secret"
     assert site.told == [
         ("ada", "login refused", "192.0.2.1"),
-        ("bob", "login refused", "192.0.2.1"),
+        ("unknown", "login refused", "192.0.2.1"),
         ("ada", "login", "192.0.2.1"),
     ]
     assert PASSWORD not in str(site.told)
+
+
+@pytest.mark.parametrize("name", ["\0a", PASSWORD, "ada\0", "ada\n", "\ufffd" * 64, "", "a" * 65])
+def test_what_is_typed_for_a_name_is_kept_nowhere(site: Site, name: str) -> None:
+    assert log_in(site.visitor(), name=name, password="x" * 12) == 401
+    assert {actor for actor, _, _ in site.told} <= {"unknown", "ada"}
+
+
+def test_what_was_typed_keeps_no_study_from_moving(tmp_path: Path) -> None:
+    here = tiny(tmp_path)
+    write_user(tmp_path, "ada", PASSWORD)
+    site = build_site(tmp_path)
+    site.login._audit = here.store.audit
+    assert log_in(site.visitor(), name="\0a") == 401
+    assert log_in(site.visitor()) == 303
+    assert [(one.actor, one.action) for one in here.store.audits()] == [("ada", "login"), ("unknown", "login refused")]
+    fresh = Store(f"sqlite:///{tmp_path / 'fresh.sqlite'}")
+    fresh.upgrade()
+    fresh.restore(exchange.read(exchange.to_json(here.store.history("tiny"))))
+    assert fresh.history("tiny") == here.store.history("tiny")
+    for store in (here.store, fresh):
+        store.close()
 
 
 def test_the_refusal_is_one_for_a_wrong_name_and_a_wrong_password(site: Site) -> None:
@@ -145,6 +169,13 @@ def test_after_login_the_page_asked_for_and_never_another_site(site: Site) -> No
         "/results/\r\nset-cookie: a=b": "/results/",
         "/results/login": "/results/",
         "javascript:alert(1)": "/results/",
+        "//[": "/results/",
+        "http://[::1": "/results/",
+        "//[v1.x]/results/": "/results/",
+        "//a\u2100b/results/": "/results/",
+        "/results/[": "/results/[",
+        "/results/?a=//[": "/results/?a=//[",
+        "/results/\ud7ff\ufffe": "/results/",
     }.items():
         visitor = site.visitor()
         log_in(visitor, goal=asked)
