@@ -31,6 +31,8 @@ HEADPHONES: tuple[Headphones, ...] = ("pass", "fail", "unavailable", "skipped")
 # SQLite writes one after the other; more threads than these would only keep the event loop from its turn.
 WRITERS_SQLITE, WRITERS, READERS = 2, 8, 4
 QUEUE_S = 15.0
+# Clips are written one system after the other, so the time of a file would tell which system it is.
+MEDIA_HEADERS = {"cache-control": "private, max-age=86400", "last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"}
 
 
 class Queue:
@@ -124,7 +126,7 @@ def router(desk: SurveyDesk) -> APIRouter:
             path = await readers.do(lambda: desk.find_media(ticket, name))
         except SurveyError as error:
             return _refusal(error)
-        return FileResponse(path, media_type="audio/wav", headers={"cache-control": "private, max-age=86400"})
+        return FileResponse(path, media_type="audio/wav", headers={**MEDIA_HEADERS, "etag": f'"{name}"'})
 
     return routes
 

@@ -27,16 +27,21 @@ class SoundError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Sound:
-    """A mono recording.
+    """A recording of one channel or two.
 
     Attributes
     ----------
-    wav : np.ndarray[T], float64, nominally in [-1, 1]
+    wav : np.ndarray[T] or np.ndarray[T, 2], float64, nominally in [-1, 1]
     sample_rate : in Hz
     """
 
     wav: np.ndarray
     sample_rate: int
+
+    @property
+    def channels(self) -> int:
+        """1 or 2."""
+        return 1 if self.wav.ndim == 1 else self.wav.shape[1]
 
     @property
     def duration_s(self) -> float:
@@ -65,6 +70,7 @@ class Sound:
         """The same sound with a raised-cosine fade of 10 ms at either edge."""
         samples = min(round(FADE_S * self.sample_rate), len(self.wav) // 2)
         rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(samples) / samples)
+        rise = rise if self.channels == 1 else rise[:, np.newaxis]
         wav = self.wav.copy()
         wav[:samples] *= rise
         wav[len(wav) - samples :] *= rise[::-1]
@@ -87,13 +93,13 @@ class Sound:
             raise SoundError("samples beyond full scale")
         content = io.BytesIO()
         with wave.open(content, "wb") as file:
-            file.setparams((1, 2, self.sample_rate, len(codes), "NONE", ""))
+            file.setparams((self.channels, 2, self.sample_rate, len(codes), "NONE", ""))
             file.writeframes(codes.astype("<i2").tobytes())
         return content.getvalue()
 
 
 def read(path: Path) -> Sound:
-    """Read a file that libsndfile knows, its two channels averaged.
+    """Read a file that libsndfile knows.
 
     Raises
     ------
@@ -124,7 +130,7 @@ def read(path: Path) -> Sound:
         raise SoundError(f"cut off after {len(frames)} of {announced} samples")
     if not np.isfinite(frames).all():
         raise SoundError("holds values that are not numbers (NaN or infinity)")
-    sound = Sound(frames.mean(axis=1), sample_rate)
+    sound = Sound(frames if frames.shape[1] > 1 else frames[:, 0], sample_rate)
     if sound.loudness_lufs() == -math.inf:
         raise SoundError("silent; expected sound above -70 LUFS")
     return sound

@@ -1,7 +1,9 @@
 """Tests of survey/sound.py: levels against the standards' own cases, fades and plain files."""
 
+import io
 import math
 import struct
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -86,12 +88,22 @@ def test_samples_beyond_full_scale_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.flac", "a.wav", "a.ogg"])
-def test_two_channels_become_one(name: str, tmp_path: Path) -> None:
+def test_two_channels_stay_two(name: str, tmp_path: Path) -> None:
     left, right = tone(440, level=0.4).wav, tone(660, level=0.2).wav
     sound = read(save(tmp_path / name, np.stack([left, right], axis=1)))
-    assert (sound.sample_rate, sound.duration_s) == (RATE, 3.0)
+    assert (sound.sample_rate, sound.duration_s, sound.channels) == (RATE, 3.0, 2)
     if name != "a.ogg":
-        assert sound.wav == pytest.approx((left + right) / 2, abs=1e-4)
+        assert sound.wav == pytest.approx(np.stack([left, right], axis=1), abs=1e-4)
+        assert sound.true_peak_dbtp() == pytest.approx(tone(440, level=0.4).true_peak_dbtp(), abs=0.01)
+    # BS.1770 adds the energies of the channels.
+    energies = [10 ** (Sound(wav, RATE).loudness_lufs() / 10) for wav in (left, right)]
+    assert sound.loudness_lufs() == pytest.approx(10 * math.log10(sum(energies)), abs=0.05)
+    content = sound.faded().amplified(-6).to_wav()
+    with wave.open(io.BytesIO(content)) as file:
+        assert (file.getnchannels(), file.getnframes()) == (2, 3 * RATE)
+    codes = np.frombuffer(content[44:], "<i2").reshape(-1, 2)
+    assert codes[RATE] == pytest.approx(sound.wav[RATE] * 10 ** (-6 / 20) * 32_768, abs=1)
+    assert (codes[0] == 0).all()
 
 
 def test_what_cannot_be_played_is_one_sentence(tmp_path: Path) -> None:

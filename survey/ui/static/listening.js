@@ -79,6 +79,12 @@ window.MusicStar ||= {};
         else deck.seek(from);
       };
     });
+    bar.addEventListener("keydown", (event) => {
+      const to = { ArrowLeft: deck.position - 1, ArrowRight: deck.position + 1, PageDown: deck.position - 5, PageUp: deck.position + 5, Home: 0, End: deck.duration }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      deck.seek(to);
+    });
     const spoken = (seconds) => text("position_of", { at: seconds.toFixed(1), length: deck.duration.toFixed(1) });
     const tell = (slider, seconds) => {
       slider.setAttribute("aria-valuemax", deck.duration.toFixed(1));
