@@ -242,7 +242,7 @@ def _export(arguments: argparse.Namespace) -> int:
         study = from_json(_latest(store, name).config_json)
         everything = store.history(name)
         rankings = store.rankings(name)
-        store.audit("musicstar-survey", "export", f"{name} as {out.suffix}")
+        store.audit("musicstar-survey", "export", f"{name}: {out.suffix}")
     content = exchange.to_zip(everything, study, rankings) if out.suffix == ".zip" else exchange.to_json(everything)
     temporary = out.with_name(f".writing-{out.name}")
     try:

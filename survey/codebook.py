@@ -194,6 +194,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             actor      text   who
             action     text   what was done
             detail     text   to what
+            study_id   whole? study
         """,
     }.items()
 }

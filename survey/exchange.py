@@ -20,7 +20,7 @@ from survey.codebook import RANKINGS, TABLES, Column, codebook
 from survey.definition import Study
 
 FORMAT = "music-star-studio survey"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_BYTES = 2**31
 # A cell that a spreadsheet could take for a formula, or that a reader of CSV could change.
 RISKY = re.compile(r"^[\"=+\-@]|[\x00-\x1f\x7f\ud800-\udfff]")

@@ -130,7 +130,7 @@ def _json(change: Callable[[dict[str, Any]], Any]) -> bytes:
         (b"[]", "no export of a survey"),
         (b'{"tables": {"audit": [NaN]}}', "NaN is no number"),
         (_json(lambda t: t.update(format="x")), "expected the format"),
-        (_json(lambda t: t.update(version=2)), "has version 2, this studio reads 1"),
+        (_json(lambda t: t.update(version=1)), "has version 1, this studio reads 2"),
         (_json(lambda t: t.update(study=3)), "names no study"),
         (_json(lambda t: t["tables"].update(users=[])), "users: there is no such table"),
         (_json(lambda t: t["tables"].update(audit={})), "audit: expected a list of rows"),
