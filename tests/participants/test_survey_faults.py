@@ -219,7 +219,7 @@ def test_links(visit: Visit, served: Served) -> None:
     assert (told["participant"], told["preview"]) == ("5f0c", True)
     assert "participant=" not in panel.url
     panel.click("text=I do not agree")
-    panel.wait_for_selector("text=nothing is recorded")
+    panel.wait_for_selector("text=the survey does not begin")
     checked(panel)
     panel.click("text=Back")
     panel.wait_for_selector("text=I agree, and begin")
