@@ -283,6 +283,32 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """That a session was excluded, or counted in again."""
+
+    excluded: bool
+    reason: str
+    author: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the page of one participant tells beside the frames.
+
+    Attributes
+    ----------
+    decisions : the oldest first
+    times : milliseconds on the screen and revision of each current ranking, by opaque trial and key of the criterion
+    events : how many things were played
+    """
+
+    decisions: tuple[Decision, ...]
+    times: Mapping[tuple[str, str], tuple[int, int]]
+    events: int
+
+
+@dataclass(frozen=True)
 class AuditRecord:
     """Something a researcher did."""
 

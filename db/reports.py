@@ -31,7 +31,8 @@ from db.models import (
     TrialItem,
     Version,
 )
-from db.records import AuditRecord, StoreError
+from db.records import AuditRecord, Decision, Details, StoreError
+from db.sessions import hash_external
 
 RANKING_TYPES = {
     "participant": "str",
@@ -66,10 +67,11 @@ PARTICIPANT_TYPES = {
     "completed_at": "str",
     "background": "object",
     "screening": "object",
+    "decided": "bool",
     "excluded": "bool",
     "reason": "str",
     "author": "str",
-    "events": "int64",
+    "answers": "int64",
     "median_trial_s": "float64",
 }
 
@@ -150,8 +152,10 @@ class Reports(Answers):
         DataFrame
             With the columns of `PARTICIPANT_TYPES`; `status` is open, complete, or abandoned where nothing was heard
             of the participant for the length of the lease; `slot` is missing in a preview; `background` and
-            `screening` are dicts, empty before they were answered; `reason` and `author` are those of the exclusion;
-            `median_trial_s` is the time on all screens of a trial, missing before the first answer.
+            `screening` are dicts, empty before they were answered; `decided` says that the session was excluded, be it
+            counted in again since; `reason` and `author` are those of the exclusion; `answers` counts all revisions of
+            its rankings; `median_trial_s` is the median over the trials answered in full, of two their mean, of the
+            time on all screens of a trial, missing where there is none.
         """
         statement = (
             select(
@@ -180,7 +184,7 @@ class Reports(Answers):
             excluded = _latest(connection, study, Exclusion)
             background = _latest(connection, study, Background)
             screening = _latest(connection, study, Screening)
-            events = _events(connection, study)
+            answers = _answers(connection, study)
             times_s = _trial_times_s(connection, study)
         now = self.instant()
         for row in rows:
@@ -190,10 +194,11 @@ class Reports(Answers):
             said, heard, out = (latest.get(session) for latest in (background, screening, excluded))
             row["background"] = json.loads(said["answers_json"]) if said else {}
             row["screening"] = _screening(heard) if heard else {}
+            row["decided"] = out is not None
             row["excluded"] = bool(out and out["excluded"])
             row["reason"] = out["reason"] if out and out["excluded"] else ""
             row["author"] = out["author"] if out and out["excluded"] else ""
-            row["events"] = events.get(session, 0)
+            row["answers"] = answers.get(session, 0)
             row["median_trial_s"] = statistics.median(times_s[session]) if session in times_s else math.nan
         return _frame(rows, PARTICIPANT_TYPES)
 
@@ -230,6 +235,38 @@ class Reports(Answers):
         }
         return {name: sum(map(passed, sessions)) for name, passed in steps.items()}
 
+    def details(self, session: str) -> Details:
+        """What is known of one session beside the frames."""
+        decided = select(Exclusion.excluded, Exclusion.reason, Exclusion.author, Exclusion.created_at)
+        answered = (
+            select(Trial.public, Criterion.key, Response.elapsed_ms, Response.revision)
+            .join(Trial, Trial.id == Response.trial_id)
+            .join(Criterion, Criterion.id == Response.criterion_id)
+        )
+        with self.reading() as connection:
+            known = select(Session.id).where(Session.public == session).scalar_subquery()
+            decisions = connection.execute(decided.where(Exclusion.session_id == known).order_by(Exclusion.id))
+            answers = connection.execute(answered.where(Response.session_id == known, Response.is_current))
+            played = connection.execute(select(func.count(PlaybackEvent.id)).where(PlaybackEvent.session_id == known))
+            return Details(
+                decisions=tuple(Decision(**row) for row in decisions.mappings()),
+                times={(row.public, row.key): (row.elapsed_ms, row.revision) for row in answers},
+                events=played.scalar_one(),
+            )
+
+    def session_of(self, study: str, external: str) -> str | None:
+        """The session of the participant who came with this id, a live one before a preview; None where nobody did."""
+        with self.reading() as connection:
+            salt = connection.execute(select(Study.salt).where(Study.name == study)).scalar()
+            statement = (
+                select(Session.public)
+                .join(Participant, Participant.id == Session.participant_id)
+                .join(Study, Study.id == Session.study_id)
+                .where(Study.name == study, Participant.external_hash == hash_external(salt or "", external))
+                .order_by(Session.mode)
+            )
+            return connection.execute(statement).scalar()
+
     def exclude(self, session: str, *, reason: str, author: str) -> None:
         """Leave a session out of the results; nothing of it is deleted.
 
@@ -240,26 +277,38 @@ class Reports(Answers):
         """
         self._decide(session, excluded=True, reason=reason, author=author)
 
+    def exclude_undecided(self, reasons: Mapping[str, str], *, author: str) -> None:
+        """Leave sessions out by their reasons, all at once, but for those that somebody has decided on."""
+        with self.writing() as connection:
+            decided = select(Session.public).join(Exclusion, Exclusion.session_id == Session.id)
+            done = set(connection.execute(decided).scalars())
+            for session, reason in reasons.items():
+                if session not in done:
+                    self._sign(connection, session, excluded=True, reason=reason, author=author)
+
     def include(self, session: str, *, reason: str, author: str) -> None:
         """Take a session that was left out in again; raises StoreError as `exclude` does."""
         self._decide(session, excluded=False, reason=reason, author=author)
 
     def _decide(self, session: str, *, excluded: bool, reason: str, author: str) -> None:
+        with self.writing() as connection:
+            self._sign(connection, session, excluded=excluded, reason=reason, author=author)
+
+    def _sign(self, connection: Connection, session: str, *, excluded: bool, reason: str, author: str) -> None:
         if not reason.strip() or not author.strip():
             raise StoreError("An exclusion needs a reason and an author.")
-        with self.writing() as connection:
-            known = connection.execute(select(Session.id).where(Session.public == session)).scalar()
-            if known is None:
-                raise StoreError(f"There is no session {session!r}.")
-            values = {
-                "session_id": known,
-                "created_at": self.instant(),
-                "excluded": excluded,
-                "reason": reason.strip(),
-                "author": author.strip(),
-            }
-            connection.execute(insert(Exclusion).values(values))
-            self._note(connection, author, "exclude" if excluded else "include", f"{session}: {reason.strip()}")
+        known = connection.execute(select(Session.id).where(Session.public == session)).scalar()
+        if known is None:
+            raise StoreError(f"There is no session {session!r}.")
+        values = {
+            "session_id": known,
+            "created_at": self.instant(),
+            "excluded": excluded,
+            "reason": reason.strip(),
+            "author": author.strip(),
+        }
+        connection.execute(insert(Exclusion).values(values))
+        self._note(connection, author, "exclude" if excluded else "include", f"{session}: {reason.strip()}")
 
     def audit(self, actor: str, action: str, detail: str) -> None:
         """Keep what somebody did."""
@@ -293,20 +342,23 @@ def _latest(
     return {row["session_id"]: row for row in rows}
 
 
-def _events(connection: Connection, study: str) -> dict[int, int]:
-    statement = select(PlaybackEvent.session_id, func.count(PlaybackEvent.id).label("played"))
-    return {row.session_id: row.played for row in connection.execute(_of(statement, PlaybackEvent.session_id, study))}
+def _answers(connection: Connection, study: str) -> dict[int, int]:
+    statement = select(Trial.session_id, func.count(Response.id).label("answers"))
+    statement = statement.join(Response, Response.trial_id == Trial.id).where(Trial.number > 0)
+    return {row.session_id: row.answers for row in connection.execute(_of(statement, Trial.session_id, study))}
 
 
 def _trial_times_s(connection: Connection, study: str) -> dict[int, list[float]]:
-    """The times of a session's trials, each over all its screens."""
+    """The times of the trials that a session has answered in full, each over all its screens."""
+    asked = select(func.count(Criterion.id)).where(Criterion.version_id == Trial.version_id).scalar_subquery()
     statement = (
         select(Trial.session_id, func.sum(Response.elapsed_ms).label("elapsed_ms"))
         .join(Response, and_(Response.trial_id == Trial.id, Response.is_current))
         .where(Trial.number > 0)
+        .having(func.count(Response.id) == asked)
     )
     times: dict[int, list[float]] = {}
-    for row in connection.execute(_of(statement, Trial.session_id, study, Trial.id)):
+    for row in connection.execute(_of(statement, Trial.session_id, study, Trial.id, Trial.version_id)):
         times.setdefault(row.session_id, []).append(float(row.elapsed_ms) / 1000)
     return times
 

@@ -177,7 +177,7 @@ def first_filters(store: Store, wanted: str) -> Filters | None:
 
 
 def stamp(sessions: pd.DataFrame, versions: tuple[VersionRecord, ...]) -> str:
-    """What changes whenever the figures could: by a ranking, a session at its end, an exclusion."""
-    facts = sessions[["session", "status", "excluded", "late", "median_trial_s"]]
+    """What changes whenever the figures could: by a ranking or its revision, a session at its end, an exclusion."""
+    facts = sessions[["session", "status", "excluded", "late", "answers"]]
     answers = sum(version.answers for version in versions)
     return f"{answers}.{int(pd.util.hash_pandas_object(facts, index=False).sum()) % 2**32:08x}"

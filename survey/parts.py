@@ -8,7 +8,7 @@ from typing import Literal
 # What participants read: by language.
 Text = Mapping[str, str]
 QuestionKind = Literal["choice", "number", "text"]
-RuleKind = Literal["failed_headphones", "fast_trials", "unheard", "incomplete", "same_order"]
+RuleKind = Literal["failed_headphones", "fast_trials", "incomplete", "same_order"]
 
 GOLD = "gold"
 
@@ -90,9 +90,9 @@ class ExclusionRule:
     Attributes
     ----------
     kind :
-        "failed_headphones": failed the headphone check; "fast_trials": the median time of a trial is below `threshold`
-        seconds; "unheard": an output was ranked of which there is no record of playing; "incomplete": left before all
-        rankings were given; "same_order": all rankings put the letters in one and the same order
+        "failed_headphones": failed the headphone check; "fast_trials": the median time of the trials answered in full,
+        of two their mean, is below `threshold` seconds; "incomplete": left before all rankings were given;
+        "same_order": all rankings put the letters in one and the same order
     threshold : of "fast_trials" alone
     """
 

@@ -74,7 +74,7 @@ FAULTS: dict[str, tuple[str, str, int, str, str]] = {
     "criterion without question": ('question = "How well?"\n', "", 47, "criteria[0].question", "missing"),
     "kind of a rule": ('"fast_trials"', '"slow_trials"', 55, "exclusions[0].kind", "not one of"),
     "rule without threshold": ("threshold = 20\n", "", 54, "exclusions[0]", "needs a threshold"),
-    "rule with threshold": ('"fast_trials"', '"unheard"', 56, "exclusions[0].threshold", "takes no threshold"),
+    "rule with threshold": ('"fast_trials"', '"incomplete"', 56, "exclusions[0].threshold", "takes no threshold"),
     "threshold": ("= 20", "= -20", 56, "exclusions[0].threshold", "out of range"),
     "pattern": ('"clips"', '"clips"\npattern = "{piece}.wav"', 61, "stimuli.pattern", "{direction} and {system}"),
     "file of nothing": (

@@ -1,5 +1,6 @@
 """The rules of exclusion: each one on sessions that fall under it and on sessions that do not."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +8,20 @@ import pandas as pd
 import pytest
 
 from survey.definition import ExclusionRule
-from survey.rules import expected_rankings, hits, unplayed
+from survey.rules import expected_rankings, hits
 from tests.survey_study import tiny, tiny_study
 
 STUDY = tiny_study(
     exclusions=(
         ExclusionRule("failed_headphones"),
         ExclusionRule("fast_trials", 30.0),
-        ExclusionRule("unheard"),
         ExclusionRule("incomplete"),
         ExclusionRule("same_order"),
     )
 )
 
 
-def found(orders: list[str], *, unheard: int = 0, **changes: Any) -> list[str]:
+def found(orders: list[str], **changes: Any) -> list[str]:
     """The kinds of rules that one session falls under, which ranked the letters in these orders, two a trial."""
     session = {"session": "s", "status": "complete", "screening": {"headphones": "pass"}, "median_trial_s": 60.0}
     rows = [
@@ -31,7 +31,7 @@ def found(orders: list[str], *, unheard: int = 0, **changes: Any) -> list[str]:
     ]
     columns = ["session", "trial", "criterion", "position", "rank"]
     rankings = pd.DataFrame(rows, columns=columns).sample(frac=1, random_state=1)
-    under = hits(STUDY, pd.DataFrame([{**session, **changes}]), rankings, {"s": unheard} if unheard else {})
+    under = hits(STUDY, pd.DataFrame([{**session, **changes}]), rankings)
     return [rule.kind for rule in under.get("s", ())]
 
 
@@ -45,7 +45,6 @@ def test_a_sound_session_falls_under_none() -> None:
     [
         ("failed_headphones", ["ABC", "BAC"], {"screening": {"headphones": "fail"}}),
         ("fast_trials", ["ABC", "BAC"], {"median_trial_s": 29.9}),
-        ("unheard", ["ABC", "BAC"], {"unheard": 1}),
         ("incomplete", ["ABC", "BAC", "CAB"], {"status": "abandoned"}),
         ("same_order", ["BCA"] * 4, {}),
     ],
@@ -55,24 +54,43 @@ def test_each_rule_by_itself(kind: str, orders: list[str], changes: dict[str, An
 
 
 def test_who_is_not_judged_yet() -> None:
-    assert found(["ABC"], status="open") == [], "may still go on"
+    for under in ({"screening": {"headphones": "fail"}}, {"median_trial_s": 9.0}, {}):
+        assert found(["ABC"] * 4, status="open", **under) == [], "may still go on"
     assert found(["ABC", "BAC", "ABC", "ABC"], status="abandoned") == [], "all is there"
     assert found([], median_trial_s=float("nan"), screening={}) == []
     assert found(["ABC", "ABC"]) == [], "one trial says nothing of the letters"
     assert found(["ABC", "BAC"], screening={"headphones": "unavailable"}, median_trial_s=30.0) == []
 
 
-def test_what_was_never_played_is_counted(tmp_path: Path) -> None:
-    survey = tiny(tmp_path)
-    for n in range(2):
-        survey.visitor().open(f"visitor-{n}").prepare().rank_all()
-    export = survey.store.history("tiny")
-    assert unplayed(export) == {}
-    session = export.tables["session"][1]
-    trial = next(row for row in export.tables["trial"] if row["session_id"] == session["id"] and row["number"] == 1)
-    silent = tuple(row for row in export.tables["playback_event"] if row["trial_id"] != trial["id"])
-    changed = type(export)(export.study, {**export.tables, "playback_event": silent})
-    assert unplayed(changed) == {session["public"]: 3}
-    paused = tuple({**row, "kind": "pause"} for row in export.tables["playback_event"])
-    changed = type(export)(export.study, {**export.tables, "playback_event": paused})
-    assert set(unplayed(changed).values()) == {6}
+def test_time_is_taken_of_whole_trials_and_at_the_end_alone(tmp_path: Path) -> None:
+    """Six seconds on the first of two screens are no fast trial, whatever the rule's threshold."""
+    now = datetime(2026, 1, 5, tzinfo=UTC)
+    survey = tiny(tmp_path, study=STUDY, clock=lambda: now)
+    visitor = survey.visitor().open("ranking").prepare()
+    practice, first, second = visitor.state["trials"]
+
+    def fast() -> list[str]:
+        sessions, rankings = survey.store.participants("tiny"), survey.store.rankings("tiny")
+        return [rule.kind for rule in hits(STUDY, sessions, rankings).get(sessions.session[0], ())]
+
+    def rank(trial: dict[str, Any], criterion: str, elapsed_ms: int) -> None:
+        body = visitor.body(trial, criterion)
+        visitor.done("answers", {**body, "elapsed_ms": elapsed_ms})
+
+    visitor.hear(practice)
+    rank(practice, "content", 1)
+    visitor.hear(first)
+    rank(first, "content", 20_000)
+    assert fast() == []
+    rank(first, "style", 20_000)
+    visitor.hear(second)
+    rank(second, "content", 6_000)
+    assert survey.store.participants("tiny").median_trial_s[0] == 40.0
+    now += timedelta(days=1)
+    assert survey.store.participants("tiny").status[0] == "abandoned"
+    assert fast() == ["incomplete", "same_order"]
+    rank(second, "style", 6_000)
+    assert survey.store.participants("tiny").median_trial_s[0] == 26.0, "of two trials the mean"
+    assert fast() == []
+    visitor.finish()
+    assert fast() == ["fast_trials", "same_order"]

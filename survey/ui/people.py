@@ -8,11 +8,10 @@ from urllib.parse import quote, urlencode
 
 import pandas as pd
 
-from db.records import Export, VersionRecord
-from db.sessions import hash_external
+from db.records import Details, VersionRecord
 from db.store import Store
 from survey.definition import ExclusionRule, Study, from_json
-from survey.rules import expected_rankings, hits, unplayed
+from survey.rules import expected_rankings, hits
 from survey.session import say
 
 Row = Mapping[str, Any]
@@ -38,7 +37,6 @@ class Sight:
     versions : the oldest first
     definitions : the study as defined, by number of its version
     sessions, rankings : the store's frames, previews among them
-    export : everything
     rules : the rules of exclusion that sessions fall under, by session
     """
 
@@ -47,7 +45,6 @@ class Sight:
     definitions: Mapping[int, Study]
     sessions: pd.DataFrame
     rankings: pd.DataFrame
-    export: Export
     rules: Mapping[str, tuple[ExclusionRule, ...]]
 
     @property
@@ -62,13 +59,11 @@ def look(store: Store, name: str) -> Sight:
     definitions = {version.number: from_json(version.config_json) for version in versions}
     sessions = store.participants(name)
     rankings = store.rankings(name, live_only=False)
-    export = store.history(name)
-    heard = unplayed(export)
     rules: dict[str, tuple[ExclusionRule, ...]] = {}
     for number, definition in definitions.items():
         of = sessions[sessions["version"] == number]
-        rules |= hits(definition, of, rankings[rankings["version"] == number], heard)
-    return Sight(name, versions, definitions, sessions, rankings, export, rules)
+        rules |= hits(definition, of, rankings[rankings["version"] == number])
+    return Sight(name, versions, definitions, sessions, rankings, rules)
 
 
 def list_rows(sight: Sight) -> list[dict[str, Any]]:
@@ -97,7 +92,7 @@ def list_rows(sight: Sight) -> list[dict[str, Any]]:
     return rows
 
 
-def page(sight: Sight, session: str) -> dict[str, Any] | None:
+def page(sight: Sight, session: str, details: Details) -> dict[str, Any] | None:
     """The page of one session, or None where there is no such session."""
     found = sight.sessions[sight.sessions["session"] == session]
     if found.empty:
@@ -111,32 +106,22 @@ def page(sight: Sight, session: str) -> dict[str, Any] | None:
         "excluded": row["excluded"],
         "can_decide": row["mode"] == "live",
         "flags": list(_flags(row, rules)),
-        "facts": _facts(row),
+        "facts": _facts(row, details),
         "background": list(_background(definition, row["background"])),
-        "trials": list(_trials(sight, definition, row)),
-        "decisions": list(_decisions(sight.export, session)),
+        "trials": list(_trials(sight, definition, row, details)),
+        "decisions": list(_decisions(details)),
         "suggestions": [] if row["excluded"] else [f"{BY_RULE} {rule.description or rule.kind}" for rule in rules],
     }
 
 
-def find(sight: Sight, external: str) -> str | None:
-    """The session of the participant who came with this id, or None; a live one before a preview."""
-    salts = [row["salt"] for row in sight.export.tables["study"]]
-    marks = {hash_external(salt, external) for salt in salts}
-    who = {row["public"] for row in sight.export.tables["participant"] if row["external_hash"] in marks}
-    own = sight.sessions[sight.sessions["participant"].isin(who)].sort_values("mode")
-    return str(own["session"].iloc[0]) if len(own) else None
-
-
 def under_rules(sight: Sight) -> dict[str, str]:
     """Reasons to exclude live sessions by the study's rules; those that somebody has decided on are left alone."""
-    public = {row["id"]: row["public"] for row in sight.export.tables["session"]}
-    decided = {public[row["session_id"]] for row in sight.export.tables["exclusion"]}
-    live = set(sight.sessions.loc[sight.sessions["mode"] == "live", "session"]) - decided
+    sessions = sight.sessions
+    undecided = set(sessions.loc[(sessions["mode"] == "live") & ~sessions["decided"], "session"])
     return {
         session: f"{BY_RULE} {' '.join(rule.description or rule.kind for rule in rules)}"
         for session, rules in sight.rules.items()
-        if session in live
+        if session in undecided
     }
 
 
@@ -228,14 +213,13 @@ def _flags(session: Row, rules: Sequence[ExclusionRule]) -> Iterator[str]:
         yield "failed headphone check"
     names = {
         "fast_trials": "fast",
-        "unheard": "ranked unheard",
         "incomplete": "incomplete",
         "same_order": "one order throughout",
     }
     yield from (names[rule.kind] for rule in rules if rule.kind in names)
 
 
-def _facts(session: Row) -> list[tuple[str, Any]]:
+def _facts(session: Row, details: Details) -> list[tuple[str, Any]]:
     screening = session["screening"]
     facts = [
         ("Session", session["session"]),
@@ -247,7 +231,7 @@ def _facts(session: Row) -> list[tuple[str, Any]]:
         ("Language", session["language"]),
         ("Headphone check", CHECKS.get(screening.get("headphones", ""), "")),
         ("Volume", f"{screening['volume']:.0%}" if "volume" in screening else ""),
-        ("Things played", session["events"]),
+        ("Things played", details.events),
         ("Median time of a trial", "" if pd.isna(session["median_trial_s"]) else f"{session['median_trial_s']:.0f} s"),
     ]
     if session["excluded"]:
@@ -265,10 +249,9 @@ def _background(study: Study, answers: Row) -> Iterator[tuple[str, str]]:
         yield " ".join(say(question.text, language).split()), words
 
 
-def _trials(sight: Sight, study: Study, session: Row) -> Iterator[dict[str, Any]]:
+def _trials(sight: Sight, study: Study, session: Row, details: Details) -> Iterator[dict[str, Any]]:
     """A table for each trial: the systems under their letters, and their rank by each criterion."""
     own = sight.rankings[sight.rankings["session"] == session["session"]]
-    times = _times(sight.export)
     titles = {one.key: one.title for one in study.systems}
     pieces = {one.key: one.title for one in study.pieces}
     directions = {one.key: one.title for one in study.directions}
@@ -278,7 +261,7 @@ def _trials(sight: Sight, study: Study, session: Row) -> Iterator[dict[str, Any]
         asked = [one for one in study.criteria if one.key in ranks.columns]
         notes = []
         for one in asked:
-            elapsed_ms, revision = times[trial, one.key]
+            elapsed_ms, revision = details.times[trial, one.key]
             changed = f", changed {revision - 1} times" if revision > 2 else ", changed once" if revision == 2 else ""
             notes.append(f"{say(one.title, language)} in {elapsed_ms / 1000:.0f} s{changed}")
         yield {
@@ -292,24 +275,11 @@ def _trials(sight: Sight, study: Study, session: Row) -> Iterator[dict[str, Any]
         }
 
 
-def _times(export: Export) -> dict[tuple[str, str], tuple[int, int]]:
-    """Milliseconds and revision of the rankings that count, by public trial and criterion."""
-    trials = {row["id"]: row["public"] for row in export.tables["trial"]}
-    criteria = {row["id"]: row["key"] for row in export.tables["criterion"]}
-    return {
-        (trials[row["trial_id"]], criteria[row["criterion_id"]]): (row["elapsed_ms"], row["revision"])
-        for row in export.tables["response"]
-        if row["is_current"]
-    }
-
-
-def _decisions(export: Export, session: str) -> Iterator[dict[str, str]]:
-    own = {row["id"] for row in export.tables["session"] if row["public"] == session}
-    for row in sorted(export.tables["exclusion"], key=lambda row: int(row["id"])):
-        if row["session_id"] in own:
-            yield {
-                "what": "Excluded" if row["excluded"] else "Counted in again",
-                "reason": row["reason"],
-                "author": row["author"],
-                "at": moment(row["created_at"]),
-            }
+def _decisions(details: Details) -> Iterator[dict[str, str]]:
+    for one in details.decisions:
+        yield {
+            "what": "Excluded" if one.excluded else "Counted in again",
+            "reason": one.reason,
+            "author": one.author,
+            "at": moment(one.created_at),
+        }

@@ -26,8 +26,6 @@ LEGENDS = {
     "headphones": "Headphone check",
 }
 
-Update = dict[str, Any]
-
 
 def offer(store: Store, filters: Filters) -> dict[str, Any]:
     """What the filters can be set to, with how many sessions each lets through."""
@@ -126,8 +124,7 @@ class Handlers:
         """The page of the participant who came with an id."""
         who = _researcher(request)
         chosen = _known(self._store, value)
-        sight = people.look(self._store, chosen.study)
-        session = people.find(sight, _word(asked, "external"))
+        session = self._store.session_of(chosen.study, _word(asked, "external"))
         try:
             self._store.audit(who, "find", session or f"{chosen.study}: nobody")
         except StoreError as error:
@@ -152,8 +149,9 @@ class Handlers:
         who = _researcher(request)
         chosen = _known(self._store, value)
         try:
-            for session, reason in people.under_rules(people.look(self._store, chosen.study)).items():
-                _decide(self._store, chosen.study, session, reason[:MAX_REASON], exclude=True, author=who)
+            under = people.under_rules(people.look(self._store, chosen.study))
+            reasons = {session: reason[:MAX_REASON] for session, reason in under.items()}
+            self._store.exclude_undecided(reasons, author=who)
         except StoreError as error:
             return _list(self._store, chosen, message=str(error))
         return _list(self._store, chosen)
@@ -260,7 +258,7 @@ def _progress(store: Store, filters: Filters) -> dict[str, Any]:
 def _list(store: Store, filters: Filters, *, session: str = "", go: str = "", message: str = "") -> dict[str, Any]:
     """The participants, and the page of one of them."""
     sight = people.look(store, filters.study)
-    detail = people.page(sight, session) if session else None
+    detail = people.page(sight, session, store.details(session)) if session else None
     if session and detail is None and not message:
         message = "There is no such participant."
     return {

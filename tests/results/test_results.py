@@ -199,6 +199,49 @@ def test_the_rules_fixed_beforehand_are_applied_once_and_signed(small: Site) -> 
     assert not small.store.participants("tiny")["excluded"].any(), "what somebody has decided stays"
 
 
+def test_nobody_is_left_out_who_still_ranks(small: Site) -> None:
+    visitor = small.survey.visitor().open("RANKING").prepare().rank_all()
+    ada, value = small.researcher(), Filters("tiny").to_json()
+    assert ada.event("renew_people", value)[0]["under_rules"] == 1, "the one who has finished"
+    ada.event("apply_rules", value)
+    under_way = small.sessions()[3]
+    assert small.sessions(excluded=True) == [small.sessions()[2]]
+    visitor.finish()
+    ada.event("apply_rules", value)
+    assert small.sessions(excluded=True) == [small.sessions()[2], under_way]
+
+
+def test_the_participants_cost_a_few_small_questions(small: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is stored is never read, and the sessions are read as often for many exclusions as for one."""
+    for number in range(3):
+        small.survey.visitor().open(f"FAST-{number}").prepare().rank_all().finish()
+    ada, value, session = small.researcher(), Filters("tiny").to_json(), small.sessions()[0]
+    asked: list[str] = []
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the page of the participants read everything")
+
+    def counted(store: Store, study: str) -> Any:
+        asked.append(study)
+        return participants(store, study)
+
+    participants = Store.participants
+    monkeypatch.setattr(Store, "history", refuse)
+    monkeypatch.setattr(Store, "participants", counted)
+    ada.event("renew_people", value)
+    ada.event("find", value, asked={"external": "FAST-1"})
+    ada.event("decide", value, asked={"session": session, "exclude": True, "reason": "Asked"})
+    detail = ada.event("open_one", value, asked={"session": session})[0]["detail"]
+    assert dict(detail["facts"])["Things played"] > 0
+    assert [one["reason"] for one in detail["decisions"]] == ["Asked"]
+    asked.clear()
+    assert ada.event("apply_rules", value)[0]["under_rules"] == 0
+    assert len(asked) == 2
+    assert len(small.sessions(excluded=True)) == 5
+    small.store.exclude_undecided({session: "twice"}, author="eve")
+    assert len(small.store.details(session).decisions) == 1, "decided on already"
+
+
 def test_a_participant_is_found_by_the_number_in_the_link(small: Site) -> None:
     ada, value = small.researcher(), Filters("tiny").to_json()
     found = ada.event("find", value, asked={"external": " THIRD-3 "})[0]

@@ -84,7 +84,7 @@ window.MusicStar.resultsFilters = (root, props, watch, chosen) => {
 };
 
 /** How many are where, the files, the links. */
-window.MusicStar.resultsProgress = (root, props, watch, renew) => {
+window.MusicStar.resultsProgress = (root, props, watch) => {
   const { node } = window.MusicStar;
   const show = () => {
     const told = props.value;
