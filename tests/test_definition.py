@@ -221,6 +221,12 @@ def test_the_built_in_study_is_that_of_the_paper() -> None:
     assert "{" not in json.dumps(study.consent)[2:]
 
 
+def test_the_welcome_says_how_the_gold_standard_was_made() -> None:
+    welcome = load(definition.shipped("music-star")).welcome["en"]
+    assert "a gold standard, for which a computer played the notes" in welcome
+    assert "really" not in welcome
+
+
 @pytest.mark.parametrize("word", ["Purpose", "15 minutes", "is kept", "voluntary", "Withdraw", "left out", "Contact"])
 def test_the_consent_says_what_it_must(word: str) -> None:
     assert word in load(definition.shipped("music-star")).consent["en"]
