@@ -152,10 +152,10 @@ class _Survey:
         from musicstar.ui import theme
         from survey.analyst import Analyst
         from survey.login import Login
-        from survey.place import place
+        from survey.place import shared
         from survey.ui import participant, results
 
-        self.place = place(folder)
+        self.place = shared(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.store = self.place.store()
         self.analyst = Analyst(self.store)
@@ -172,11 +172,18 @@ class _Survey:
             self._building = asyncio.create_task(self._build())
 
     async def _build(self) -> None:
+        from survey.place import DATABASE_VARIABLE, FOLDER_VARIABLE
+
         # In a process of its own, and after the first page: measuring loudness keeps a processor busy for a while.
         await asyncio.sleep(BUILD_AFTER_S)
-        command = ("-m", "survey", "build", STUDY, "--data", str(self.place.folder))
+        # Not by --data, with which the database would be the folder's own, whatever this application's is.
+        url = self.store.url.render_as_string(hide_password=False)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            *(sys.executable, "-m", "survey", "build", STUDY),
+            cwd=ROOT,
+            env={**os.environ, FOLDER_VARIABLE: str(self.place.folder), DATABASE_VARIABLE: url},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             _, said = await process.communicate()

@@ -149,6 +149,17 @@ class Browser:
         return [(trial, criterion) for trial in self.state["trials"] for criterion in trial["criteria"]]
 
 
+def launch(port: int, folder: Path) -> "subprocess.Popen[bytes]":
+    """Start the program with its survey in a folder, whatever settings of it and other database there are outside."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "DATABASE_URL" and not name.startswith("MUSICSTAR_")
+    }
+    settings = {"MUSICSTAR_PORT": str(port), "MUSICSTAR_SURVEY": str(folder)}
+    return subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**inherited, **settings})
+
+
 @dataclass
 class Server:
     """The program, serving the survey from a folder."""
@@ -182,8 +193,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        settings = {"MUSICSTAR_PORT": str(self.port), "MUSICSTAR_SURVEY": str(self.folder)}
-        return subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **settings})
+        return launch(self.port, self.folder)
 
     def end(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it by a signal."""

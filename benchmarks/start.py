@@ -6,7 +6,6 @@ survey's study after the page, as a first start does.
 
 import argparse
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -16,7 +15,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.participants import launch
+
 DEADLINE_S = 120.0
 
 
@@ -26,9 +26,8 @@ def start() -> float:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        settings = {"MUSICSTAR_PORT": str(port), "MUSICSTAR_SURVEY": f"{folder}/survey"}
         began = time.monotonic()
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env={**os.environ, **settings})
+        process = launch(port, Path(folder) / "survey")
         try:
             while process.poll() is None and time.monotonic() - began < DEADLINE_S:
                 try:

@@ -52,8 +52,6 @@ class Engine:
         self._turn = threading.Lock()
         self._parts: dict[int, Any] = {}
         if self.is_sqlite:
-            if self.url.database in (None, "", ":memory:"):
-                raise StoreError("The survey's database is a file: expected sqlite:///path.")
             connect: dict[str, Any] = {"timeout": patience_s, "check_same_thread": False}
         else:
             milliseconds = int(1000 * patience_s)
@@ -173,4 +171,6 @@ def _read_url(url: str) -> URL:
         return read.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
         raise StoreError(f"The survey's database is SQLite or PostgreSQL, not {backend}.")
-    return read
+    if read.database in (None, "", ":memory:"):
+        raise StoreError("The survey's database is a file: expected sqlite:///path.")
+    return read.set(database=str(Path(read.database).absolute()))

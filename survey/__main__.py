@@ -302,7 +302,9 @@ def _add(commands: "Commands[argparse.ArgumentParser]", name: str, summary: str)
     """A command that works on a study in a folder."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary)
     command.add_argument(
-        "--data", metavar="FOLDER", help="where the survey is kept; MUSICSTAR_SURVEY, or else data, by default"
+        "--data",
+        metavar="FOLDER",
+        help="where the survey is kept, its database too; without it MUSICSTAR_SURVEY, or else data, and DATABASE_URL",
     )
     return command
 

@@ -9,8 +9,6 @@ from db.store import Store
 FOLDER_VARIABLE = "MUSICSTAR_SURVEY"
 DATABASE_VARIABLE = "DATABASE_URL"
 DEFAULT_FOLDER = "data"
-# What hosts name the same thing; SQLAlchemy takes the driver from the name.
-POSTGRES = ("postgres://", "postgresql://")
 
 
 @dataclass(frozen=True)
@@ -33,13 +31,18 @@ class Place:
 
 
 def place(folder: str | Path | None = None) -> Place:
-    """The place in a folder, or else in the one that the environment names, or else `data`.
+    """The place in a folder, its database a file there; without a folder the one that the environment names."""
+    if folder:
+        return _place(folder, "")
+    return shared(os.environ.get(FOLDER_VARIABLE, "") or DEFAULT_FOLDER)
 
-    The database is the one that `DATABASE_URL` names, or else a file in the folder.
-    """
-    chosen = Path(folder or os.environ.get(FOLDER_VARIABLE, "") or DEFAULT_FOLDER)
-    url = os.environ.get(DATABASE_VARIABLE, "") or f"sqlite:///{(chosen / 'survey.sqlite').absolute()}"
-    for prefix in POSTGRES:
-        if url.startswith(prefix):
-            url = f"postgresql+psycopg://{url.removeprefix(prefix)}"
-    return Place(chosen, url)
+
+def shared(folder: str | Path) -> Place:
+    """The place in a folder with the database that `DATABASE_URL` names, or else a file there."""
+    return _place(folder, os.environ.get(DATABASE_VARIABLE, ""))
+
+
+def _place(folder: str | Path, url: str) -> Place:
+    # A process that this one starts can have another working folder.
+    absolute = Path(folder).absolute()
+    return Place(absolute, url or f"sqlite:///{absolute / 'survey.sqlite'}")

@@ -6,13 +6,32 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount
 
 import app as program
 from app import Settings
+from survey.definition import load, write_lock
 
+STUDY = """\
+name = "tiny"
+title = "Title"
+welcome = "Hello"
+consent = "Consent"
+thanks = "Thanks"
+trials_per_participant = 1
+slots = 2
+seed = 7
+systems = [{ key = "a", title = "A" }, { key = "b", title = "B" }]
+pieces = [{ key = "p1", title = "First" }]
+directions = [{ key = "up", title = "Up" }]
+criteria = [{ key = "content", title = "Content", question = "?", best = "best", worst = "worst" }]
+[stimuli]
+pattern = "{piece}.{direction}.{system}.wav"
+"""
 Visit = Callable[[httpx.AsyncClient, FastAPI], Awaitable[None]]
 
 
@@ -45,6 +64,17 @@ def paths(routes: list[BaseRoute], above: str = "") -> Iterator[str]:
             yield from paths(list(getattr(route.app, "routes", [])), own)
         else:
             yield re.sub(r"\{[^}]*\}", "x", own)
+
+
+def a_study(folder: Path) -> Path:
+    """The file of a study of three clips."""
+    folder.mkdir()
+    path = folder / "tiny.toml"
+    path.write_text(STUDY, encoding="utf-8")
+    for seed, one in enumerate(load(path).stimuli):
+        soundfile.write(one.path, np.random.default_rng(seed).normal(0, 0.01, 8_000), 8_000, subtype="PCM_24")
+    write_lock(path)
+    return path
 
 
 def test_nothing_of_the_results_is_answered_without_a_login(visit: Callable[[Visit], None]) -> None:
@@ -97,3 +127,31 @@ def test_the_survey_says_that_there_is_no_study_yet(visit: Callable[[Visit], Non
         assert "no such study" in answer.json()["error"]
 
     visit(ask)
+
+
+@pytest.mark.parametrize("database", ["", "sqlite:///answers.sqlite"])
+def test_the_study_is_built_into_the_survey_that_is_served(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(program, "BUILD_AFTER_S", 0.0)
+    monkeypatch.setattr(program, "STUDY", str(a_study(tmp_path / "study")))
+    monkeypatch.setenv("MUSICSTAR_SURVEY", "of another program")
+    if database:
+        monkeypatch.setenv("DATABASE_URL", database)
+
+    async def build() -> None:
+        survey = program._Survey(Path("mine"))
+        survey.open()
+        assert survey._building is not None
+        await survey._building
+        built = survey.store.latest("tiny")
+        assert built is not None
+        names = {f"{one.media}.wav" for one in survey.store.stimuli(built.id)}
+        assert names == {path.name for path in (tmp_path / "mine" / "media").iterdir()}
+        await survey.close()
+
+    asyncio.run(build())
+    assert (tmp_path / ("answers.sqlite" if database else "mine/survey.sqlite")).is_file()
+    assert (tmp_path / "mine" / "survey.sqlite").is_file() is not bool(database)
+    assert not (tmp_path / "of another program").exists()

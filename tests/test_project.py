@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.participants import launch
 from musicstar.__main__ import _parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,6 +195,20 @@ def test_changes_and_licence_are_stated() -> None:
     assert re.search(r"^## \[?Unreleased\]?$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert licence.startswith("MIT License\n\nCopyright (c) 2026 Music-STAR studio contributors\n")
+
+
+def test_neither_tests_nor_benchmarks_reach_ones_own_survey(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("DATABASE_URL", "MUSICSTAR_HOST", "MUSICSTAR_PUBLISHED"):
+        monkeypatch.setenv(name, "mine")
+    shown = "import os, tests.conftest; print([name for name in os.environ if os.environ[name] == 'mine'])"
+    asked = subprocess.run([sys.executable, "-c", shown], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == "['MUSICSTAR_PUBLISHED']"
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: started.append(env))
+    launch(7000, tmp_path)
+    assert "mine" not in started[0].values()
+    assert started[0]["MUSICSTAR_SURVEY"] == str(tmp_path)
+    assert started[0]["PATH"]
 
 
 def test_tests_reach_no_other_machine() -> None:

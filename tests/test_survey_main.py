@@ -69,7 +69,7 @@ def test_a_study_goes_from_its_file_to_its_results(study: Path, capsys: pytest.C
     assert "tiny: 2 pieces, 2 directions, 2 systems, 1 criterion; en" in checked
     assert "12 stimuli, 0.2 minutes, will be -23.0 LUFS" in checked
     assert main(["build", "tiny.toml"]) == 0
-    assert "version 1 built; 12 of 12 clips written into data/media" in capsys.readouterr().out
+    assert f"version 1 built; 12 of 12 clips written into {study.parent}/data/media" in capsys.readouterr().out
     assert main(["build", "tiny.toml"]) == 0
     assert "version 1 was there already; 0 of 12 clips written" in capsys.readouterr().out
     assert simulate() == 0
