@@ -159,10 +159,10 @@ def _simulate(arguments: argparse.Namespace) -> int:
         name = _study_name(arguments.study)
         study = from_json(_latest(store, name).config_json)
         strengths = parse_strengths(arguments.strengths, [system.key for system in study.systems])
-        if store.funnel(name)["opened"] and not arguments.add:
-            raise ValueError(f"{name} has participants already; simulate in another --data folder, or give --add")
+        if store.funnel(name)["opened"]:
+            raise ValueError(f"{name} has participants already; build it in a new --data folder and simulate there")
         shares = ", ".join(f"{system} {strength:g}" for system, strength in strengths.items())
-        store.audit("musicstar-survey", "simulate", f"{arguments.participants} participants of {name}: {shares}")
+        store.audit("musicstar-survey", "simulate", f"{name}: {arguments.participants} simulated, {shares}")
         simulate(
             SurveyDesk(store, where.media),
             name,
@@ -335,7 +335,10 @@ def _add_preparing(commands: "Commands[argparse.ArgumentParser]") -> None:
     build.add_argument("--contact", help="whom participants can turn to: a name and an address")
     build.set_defaults(command=_build)
 
-    simulate = _add(commands, "simulate", "have simulated participants take a study that was built")
+    simulate = commands.add_parser("simulate", help="have simulated participants take a study that was built")
+    simulate.add_argument(
+        "--data", required=True, metavar="FOLDER", help="of a rehearsal: participants are never deleted, nor are these"
+    )
     simulate.add_argument("study", metavar="STUDY", help="its name or its file")
     simulate.add_argument("--participants", type=_count(1, 100_000), required=True, metavar="N")
     simulate.add_argument(
@@ -346,7 +349,6 @@ def _add_preparing(commands: "Commands[argparse.ArgumentParser]") -> None:
         help="of the Plackett-Luce model, in the order of the systems, or as SYSTEM=STRENGTH",
     )
     simulate.add_argument("--seed", type=_count(0), default=0)
-    simulate.add_argument("--add", action="store_true", help="also where the study has participants")
     simulate.set_defaults(command=_simulate)
 
     plan = commands.add_parser("plan", help="find how many participants a study needs, by simulation")

@@ -13,11 +13,6 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Nothing of somebody's own survey is reached; these name what the tests themselves take.
-OURS = ("MUSICSTAR_EXCERPTS", "MUSICSTAR_PUBLISHED", "MUSICSTAR_BAD_PAYLOADS")
-for variable in [name for name in os.environ if name.startswith(("DATABASE_URL", "MUSICSTAR_"))]:
-    if variable not in OURS:
-        del os.environ[variable]
 
 import numpy as np
 import pytest
@@ -27,6 +22,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SOUNDFONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2")
+# Nothing of somebody's own survey is reached; these name what the tests themselves take.
+OURS = ("MUSICSTAR_EXCERPTS", "MUSICSTAR_PUBLISHED", "MUSICSTAR_BAD_PAYLOADS")
+for variable in [name for name in os.environ if name.startswith(("DATABASE_URL", "MUSICSTAR_"))]:
+    if variable not in OURS:
+        del os.environ[variable]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,6 +14,8 @@ import soundfile
 from survey import accounts, place
 from survey.__main__ import main
 from survey.definition import load
+from survey.session import SurveyDesk
+from survey.simulate import simulate as take
 
 RATE = 8_000
 STUDY = """\
@@ -56,8 +58,9 @@ def built(study: Path) -> Path:
     return study
 
 
-def simulate(*more: str, participants: int = 12) -> int:
-    return main(["simulate", "tiny", "--participants", str(participants), "--strengths", "1", "9", *more])
+def simulate(*more: str, participants: int = 12, folder: str = "data") -> int:
+    options = ["--data", folder, "--participants", str(participants), "--strengths", "1", "9"]
+    return main(["simulate", "tiny", *options, *more])
 
 
 def test_a_study_goes_from_its_file_to_its_results(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,21 +93,26 @@ def test_the_same_seed_gives_the_same_results(built: Path, capsys: pytest.Captur
     found = []
     for folder in ("one", "two"):
         assert main(["build", "tiny.toml", "--data", folder]) == 0
-        assert simulate("--data", folder, "--seed", "5", participants=4) == 0
+        assert simulate("--seed", "5", participants=4, folder=folder) == 0
         capsys.readouterr()
         assert main(["results", "tiny", "--data", folder]) == 0
         found.append(capsys.readouterr().out)
     assert found[0] == found[1]
 
 
-def test_simulated_participants_do_not_join_real_ones_unasked(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_participants_are_simulated_only_where_there_are_none(
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///real.sqlite")
+    with pytest.raises(SystemExit):
+        main(["simulate", "tiny", "--participants", "2", "--strengths", "1", "9"])
     assert simulate(participants=2) == 0
     assert simulate(participants=2) == 1
-    assert "give --add" in capsys.readouterr().err
-    assert simulate("--add", participants=2) == 0
+    assert "build it in a new --data folder" in capsys.readouterr().err
+    assert not Path("real.sqlite").exists()
     store = place.place("data").store()
-    assert store.funnel("tiny")["complete"] == 4
-    assert [one.action for one in store.audits()] == ["simulate", "simulate"]
+    assert store.funnel("tiny")["complete"] == 2
+    assert [(one.action, one.detail) for one in store.audits()] == [("simulate", "tiny: 2 simulated, a 1, b 9")]
     store.close()
 
 
@@ -112,7 +120,7 @@ def test_simulated_participants_do_not_join_real_ones_unasked(built: Path, capsy
 def test_strengths_go_by_order_or_by_name(
     strengths: list[str], built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["simulate", "tiny", "--participants", "20", "--strengths", *strengths]) == 0
+    assert main(["simulate", "tiny", "--data", "data", "--participants", "20", "--strengths", *strengths]) == 0
     capsys.readouterr()
     assert main(["results", "tiny", "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -135,7 +143,7 @@ def test_strengths_go_by_order_or_by_name(
 def test_strengths_that_do_not_fit(
     strengths: list[str], sentence: str, built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["simulate", "tiny", "--participants", "1", "--strengths", *strengths]) == 1
+    assert main(["simulate", "tiny", "--data", "data", "--participants", "1", "--strengths", *strengths]) == 1
     assert sentence in capsys.readouterr().err
 
 
@@ -143,7 +151,11 @@ def test_results_of_one_version(built: Path, capsys: pytest.CaptureFixture[str])
     assert simulate(participants=3) == 0
     built.write_text(STUDY.replace("Hello", "Welcome"), encoding="utf-8")
     assert main(["build", "tiny.toml"]) == 0
-    assert simulate("--add", participants=2) == 0
+    where = place.place("data")
+    store = where.store()
+    desk, rng = SurveyDesk(store, where.media), np.random.default_rng(0)
+    take(desk, "tiny", participants=2, strengths={"a": 1, "b": 9}, rng=rng)
+    store.close()
     capsys.readouterr()
     for arguments, participants in (([], 5), (["--version", "1"], 3), (["--version", "2"], 2)):
         assert main(["results", "tiny", "--format", "json", *arguments]) == 0
@@ -198,7 +210,10 @@ def test_faults_of_a_study_are_a_line_each(study: Path, capsys: pytest.CaptureFi
         (["check", "absent.toml"], "absent.toml, cannot be read"),
         (["check", "tiny"], "tiny, cannot be read"),
         (["results", "tiny"], "tiny is not in the database, in which there is none"),
-        (["simulate", "tiny", "--participants", "1", "--strengths", "1"], "tiny is not in the database"),
+        (
+            ["simulate", "tiny", "--data", "data", "--participants", "1", "--strengths", "1"],
+            "tiny is not in the database",
+        ),
         (["export", "tiny", "all.json"], "tiny is not in the database"),
         (["import", "tiny.toml"], "Neither a ZIP archive nor JSON"),
         (["import", "absent.json"], "No such file"),
@@ -217,7 +232,7 @@ def test_what_cannot_be_done_is_one_sentence(
     "arguments",
     [
         ["export", "tiny", "all.csv"],
-        ["simulate", "tiny", "--participants", "0", "--strengths", "1", "2"],
+        ["simulate", "tiny", "--data", "data", "--participants", "0", "--strengths", "1", "2"],
         ["results", "tiny", "--format", "xls"],
         ["results", "tiny", "--version", "0"],
         ["plan", "tiny.toml", "--strengths", "1", "2", "--power", "1"],
