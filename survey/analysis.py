@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -11,9 +10,6 @@ import pandas as pd
 from survey.definition import Study
 from survey.published import Published
 from survey.report import Report, collect
-from survey.scoring import Exclusions, exclusions
-from survey.stats import select
-from survey.strengths import Strength, strengths
 
 NICENESS = 10
 
@@ -25,28 +21,15 @@ class Analysis:
     Attributes
     ----------
     stamp : of the answers it is of; another one means that there are others by now
-    strengths : by criterion, all directions pooled
     """
 
     stamp: str
     report: Report
-    strengths: Mapping[str, tuple[Strength, ...]]
-    exclusions: Exclusions
 
 
 def work_out(now: str, study: Study, frame: pd.DataFrame, known: Published | None, with_excluded: bool) -> Analysis:
     """All that a frame of rankings says; raises ValueError as `scoring.wide` does."""
-    systems = [system.key for system in study.systems]
-    criteria = [one.key for one in study.criteria]
-    report = collect(study, frame, known, with_excluded=with_excluded)
-    strong = {}
-    for criterion in criteria:
-        rankings = select(frame, criterion=criterion, systems=systems, with_excluded=with_excluded)
-        if len(rankings.ranks):
-            strong[criterion] = strengths(rankings)
-    directions = [one.key for one in study.directions]
-    out = exclusions(frame, systems=systems, criteria=criteria, directions=directions)
-    return Analysis(now, report, strong, out)
+    return Analysis(now, collect(study, frame, known, with_excluded=with_excluded))
 
 
 def begin_work(lifeline: Connection) -> None:

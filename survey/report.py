@@ -15,7 +15,7 @@ from survey.agreement import Agreement, agreement
 from survey.bootstrap import Interval
 from survey.definition import Study
 from survey.published import Published
-from survey.scoring import Standing
+from survey.scoring import Exclusions, Standing
 from survey.stats import Comparison, CriticalDifference, Friedman, Withheld
 from survey.strengths import Strength, strengths
 
@@ -50,6 +50,7 @@ class Report:
     excluded : who is marked as excluded
     findings : direction by direction, the pooled ones last, and there criterion by criterion
     agreement : between the criteria, as the findings direction by direction
+    exclusions : the standings before and after them
     published : totals in print of the same study, of all directions together
     """
 
@@ -59,6 +60,7 @@ class Report:
     with_excluded: bool
     findings: tuple[Finding, ...]
     agreement: tuple[Agreement, ...]
+    exclusions: Exclusions
     published: Published | None
 
 
@@ -67,25 +69,22 @@ def collect(
 ) -> Report:
     """All that a frame of rankings says; raises ValueError as `scoring.wide` does."""
     systems = [system.key for system in study.systems]
+    criteria = [criterion.key for criterion in study.criteria]
+    named = [one.key for one in study.directions]
+    exclusions = scoring.exclusions(frame, systems=systems, criteria=criteria, directions=named)
+    standings = exclusions.before if with_excluded else exclusions.after
     found = []
-    directions = [*(one.key for one in study.directions), None]
+    directions = [*named, None]
     for direction in directions:
-        for criterion in (one.key for one in study.criteria):
+        for criterion in criteria:
             rankings = stats.select(
                 frame, criterion=criterion, direction=direction, systems=systems, with_excluded=with_excluded
-            )
-            standings = scoring.standings(
-                frame[frame["criterion"] == criterion],
-                systems=systems,
-                criteria=[criterion],
-                directions=[one.key for one in study.directions],
-                with_excluded=with_excluded,
             )
             found.append(
                 Finding(
                     criterion,
                     direction,
-                    tuple(one for one in standings if one.direction == direction),
+                    tuple(one for one in standings if (one.criterion, one.direction) == (criterion, direction)),
                     stats.mean_ranks(rankings, seed=seed),
                     strengths(rankings, seed=seed),
                     stats.friedman(rankings, seed=seed),
@@ -93,7 +92,6 @@ def collect(
                     stats.nemenyi(rankings),
                 )
             )
-    criteria = [criterion.key for criterion in study.criteria]
     kept = frame if with_excluded else frame[~frame["excluded"].astype(bool)]
     return Report(
         study,
@@ -106,6 +104,7 @@ def collect(
             for direction in directions
             for one in agreement(frame, direction=direction, criteria=criteria, with_excluded=with_excluded, seed=seed)
         ),
+        exclusions,
         published,
     )
 
@@ -133,6 +132,10 @@ def as_markdown(report: Report) -> str:
             names = f"{_title(study, one.a)} and {_title(study, one.b)}"
             place = "all directions" if one.direction is None else titles[one.direction]
             out.append(f"- {names}, {place}: {_shown_interval(one.tau)}")
+    if report.exclusions.participants:
+        out += ["", "## Before and after exclusions", "", "Totals, and mean ranks in brackets:"]
+        for title, findings in _by_direction(report):
+            out += ["", f"{title}:", "", *_before_after(report, findings)]
     return "\n".join(out) + "\n"
 
 
@@ -165,6 +168,7 @@ def as_json(report: Report) -> str:
         "with_excluded": report.with_excluded,
         "findings": [asdict(of) for of in report.findings],
         "agreement": [asdict(one) for one in report.agreement],
+        "exclusions": asdict(report.exclusions),
         "published": None if known is None else asdict(known),
     }
     return json.dumps(_finite(table), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -194,6 +198,16 @@ def _totals(report: Report, findings: list[Finding], published: Published | None
     def cell(of: Finding, place: int) -> str:
         one = of.standings[place]
         return str(one.total) if published is None else f"{one.total} ({published.totals[of.criterion][one.system]})"
+
+    return _rows(report, findings, cell)
+
+
+def _before_after(report: Report, findings: list[Finding]) -> list[str]:
+    changes = {(was.criterion, was.direction, was.system): (was, now) for was, now in report.exclusions.pairs()}
+
+    def cell(of: Finding, place: int) -> str:
+        pair = changes[of.criterion, of.direction, of.standings[place].system]
+        return " → ".join(f"{one.total} ({one.mean_rank:.2f})" if one.rankings else "none" for one in pair)
 
     return _rows(report, findings, cell)
 

@@ -16,7 +16,7 @@ Conventions
 - Where nobody has ranked, totals and counts are 0, mean and median are NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,38 +54,16 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Totals as the paper prints them, a row per system and a column per criterion; higher is better.
-
-    A column sums to its number of rankings times k (k + 1) / 2.
-
-    Attributes
-    ----------
-    direction : the one it is of; None for the sum over all
-    participants : how many ranked at least once
-    rankings : per criterion
-    totals : per system, then per criterion
-    """
-
-    direction: str | None
-    systems: tuple[str, ...]
-    criteria: tuple[str, ...]
-    participants: int
-    rankings: tuple[int, ...]
-    totals: tuple[tuple[int, ...], ...]
-
-    def frame(self) -> pd.DataFrame:
-        """The totals alone, systems down and criteria across."""
-        return pd.DataFrame(self.totals, index=list(self.systems), columns=list(self.criteria), dtype=int)
-
-
-@dataclass(frozen=True)
 class Exclusions:
     """The standings with and without the excluded rankings, and the participants some of whose are excluded."""
 
     participants: tuple[str, ...]
     before: tuple[Standing, ...]
     after: tuple[Standing, ...]
+
+    def pairs(self) -> Iterator[tuple[Standing, Standing]]:
+        """The same system's standings before and after, in the order of both."""
+        return zip(self.before, self.after, strict=True)
 
 
 def wide(frame: pd.DataFrame, *, systems: Sequence[str] | None = None, with_excluded: bool = False) -> pd.DataFrame:
@@ -151,34 +129,6 @@ rank_counts=(1, 1, 0))
         for direction in (*names_of(frame, "direction", directions), None)
         for of in [pick(ranks, criterion, direction)]
         for system in ranks.columns
-    )
-
-
-def table(
-    frame: pd.DataFrame,
-    *,
-    direction: str | None = None,
-    systems: Sequence[str] | None = None,
-    criteria: Sequence[str] | None = None,
-    with_excluded: bool = False,
-) -> Table:
-    """The paper's table, of all directions together unless one is named; raises ValueError as `wide` does.
-
-    >>> made = as_frame([[2, 1, 3], [1, 2, 3]], ("x", "y", "z"), criterion="style", direction="cv")
-    >>> table(made).totals
-    ((5,), (5,), (2,))
-    """
-    ranks = wide(frame, systems=systems, with_excluded=with_excluded)
-    names = names_of(frame, "criterion", criteria)
-    chosen = [pick(ranks, criterion, direction) for criterion in names]
-    scores = [len(ranks.columns) + 1 - of.to_numpy() for of in chosen]
-    return Table(
-        direction=direction,
-        systems=tuple(ranks.columns),
-        criteria=names,
-        participants=len({who for of in chosen for who in of.index.get_level_values("participant")}),
-        rankings=tuple(len(of) for of in chosen),
-        totals=tuple(tuple(int(of[:, row].sum()) for of in scores) for row in range(len(ranks.columns))),
     )
 
 

@@ -175,20 +175,6 @@ def mean_ranks(rankings: Rankings, *, resamples: int = RESAMPLES, seed: int = 0)
     return tuple(interval(value, column, len(sums)) for value, column in zip(values, draws.T, strict=True))
 
 
-def kendall_w(rankings: Rankings) -> float:
-    """Kendall's concordance W = chi-square / (n (k - 1)) of the participants, 0 to 1; higher is more alike.
-
-    Corrected for ties (Kendall and Babington Smith 1939). 0 where every participant puts all systems level, NaN
-    without participants.
-
-    >>> from survey.scoring import as_frame
-    >>> kendall_w(select(as_frame([[1, 2, 3], [1, 3, 2]], "xyz", criterion="style", direction="cv"), criterion="style"))
-    0.75
-    """
-    n, k = rankings.block_ranks.shape
-    return _chi_square(rankings) / (n * (k - 1)) if n else float("nan")
-
-
 def friedman(rankings: Rankings, *, permutations: int = PERMUTATIONS, seed: int = 0) -> Friedman | Withheld:
     """Friedman's test over participants, with Iman and Davenport's F and a permutation test.
 

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from db.store import Store
-from survey import scoring, stats
+from survey import published, scoring, stats
+from survey.__main__ import main
+from survey.analysis import Analysis
 from survey.definition import load, shipped
+from survey.report import Report, as_json, collect
 from survey.session import SurveyDesk
+from survey.ui import scores
 from tests.rankings import COUNTS, SYSTEMS, TOTALS
 from tests.survey_study import Tiny, Visitor, new_version
 
@@ -65,26 +69,50 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return kept
 
 
-def test_all_fifteen_totals_and_all_rank_counts(store: Store) -> None:
-    frame = store.rankings("music-star")
-    assert len(frame) == 30 * 2 * 3 * 5
-    table = scoring.table(frame, systems=SYSTEMS, criteria=tuple(TOTALS))
-    assert table.participants == 30
-    assert np.array_equal(np.array(table.totals), np.array(list(TOTALS.values())).T)
-    for (criterion, direction), counts in COUNTS.items():
-        own = frame[(frame["criterion"] == criterion) & (frame["direction"] == direction)]
-        found = own.groupby(["system", "rank"]).size().unstack(fill_value=0).loc[list(SYSTEMS)]
-        assert np.array_equal(found.to_numpy(), np.array(counts))
+@pytest.fixture(scope="module")
+def report(store: Store) -> Report:
+    study = load(shipped("music-star"))
+    return collect(study, store.rankings("music-star"), published.find(study))
+
+
+def test_all_fifteen_totals_and_all_rank_counts(report: Report) -> None:
+    assert (report.participants, report.excluded) == (30, 0)
+    found = {(of.criterion, of.direction): of.standings for of in report.findings}
+    for criterion, totals in TOTALS.items():
+        assert tuple(one.system for one in found[criterion, None]) == SYSTEMS
+        assert tuple(one.total for one in found[criterion, None]) == totals
+        assert {one.rankings for one in found[criterion, None]} == {60}
+    for which, counts in COUNTS.items():
+        assert tuple(one.rank_counts for one in found[which]) == counts
 
 
 @pytest.mark.parametrize(("criterion", "direction"), FRIEDMAN)
-def test_friedman_and_w_of_each_direction(store: Store, criterion: str, direction: str) -> None:
-    rankings = stats.select(store.rankings("music-star"), criterion=criterion, direction=direction, systems=SYSTEMS)
-    found = stats.friedman(rankings, permutations=200)
-    assert isinstance(found, stats.Friedman)
+def test_friedman_and_w_of_each_direction(report: Report, criterion: str, direction: str) -> None:
+    (of,) = [of for of in report.findings if (of.criterion, of.direction) == (criterion, direction)]
+    assert isinstance(of.friedman, stats.Friedman)
     chi_square, w = FRIEDMAN[criterion, direction]
-    assert found.chi_square == pytest.approx(chi_square, abs=0.005)
-    assert found.kendall_w == pytest.approx(w, abs=0.0005)
+    assert of.friedman.chi_square == pytest.approx(chi_square, abs=0.005)
+    assert of.friedman.kendall_w == pytest.approx(w, abs=0.0005)
+
+
+def test_the_page_shows_the_papers_cells_beside_the_same_of_its_own(report: Report) -> None:
+    totals = scores.draw(Analysis("now", report))["sections"][0]["blocks"][0]
+    assert totals["head"] == ["Method", *["here", "paper"] * 3]
+    shown = [[int(cell["text"]) for cell in row[1:]] for row in totals["rows"]]
+    expected = np.array(list(TOTALS.values())).T.tolist()
+    assert [row[::2] for row in shown] == [row[1::2] for row in shown] == expected
+
+
+def test_the_command_prints_them_too(
+    store: Store, report: Report, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    folder = Path(str(store.url.database)).parent
+    assert main(["results", "music-star", "--format", "json", "--data", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    pooled = {of["criterion"]: of["standings"] for of in json.loads(printed)["findings"] if of["direction"] is None}
+    assert {key: tuple(one["total"] for one in found) for key, found in pooled.items()} == TOTALS
+    assert printed == as_json(report)
 
 
 def test_the_counts_are_those_of_the_published_file(published_results: Path) -> None:

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
+from survey import scoring
 from survey.published import Published
 from survey.report import FORMATS, Report, as_csv, as_json, as_markdown, collect
 from survey.scoring import as_frame
@@ -122,6 +124,32 @@ def test_the_excluded_are_left_out_unless_asked_for() -> None:
     everyone = collect(tiny_study(), some, None, with_excluded=True)
     assert [one.total for one in everyone.findings[0].standings] == [12, 24, 36]
     assert "12 participants, 2 of them excluded." in as_markdown(everyone)
+
+
+def test_before_and_after_exclusions_each_direction_first_and_all_last() -> None:
+    some = frame()
+    some["excluded"] = some["participant"].isin(["p_001", "p_002"])
+    report = collect(tiny_study(), some, None)
+    before = {(of.criterion, of.direction): of.standings for of in collect(tiny_study(), frame(), None).findings}
+    after = {(of.criterion, of.direction): of.standings for of in report.findings}
+    for side, found in ((before, report.exclusions.before), (after, report.exclusions.after)):
+        assert {which: tuple(one for one in found if (one.criterion, one.direction) == which) for which in side} == side
+    last = as_markdown(report).split("## Before and after exclusions")[1]
+    there, back, pooled = last.split(":\n\n| ")[1:]
+    assert "| Red | 12 (3.00) → 10 (3.00) | 18 (2.50) → 15 (2.50) |" in there
+    assert "| Blue | 36 (1.00) → 30 (1.00) |" in back
+    assert "| Red | 30 (2.75) → 25 (2.75) |" in pooled
+    told = json.loads(as_json(report))["exclusions"]
+    assert told["participants"] == ["p_001", "p_002"]
+    assert (told["before"][0]["total"], told["after"][0]["total"]) == (12, 10)
+    assert "exclusions" not in as_markdown(collect(tiny_study(), frame(), None))
+
+
+def test_standings_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Mock(wraps=scoring.standings)
+    monkeypatch.setattr(scoring, "standings", counted)
+    collect(tiny_study(), frame(), None)
+    assert [call.kwargs["with_excluded"] for call in counted.call_args_list] == [True, False]
 
 
 def test_the_same_seed_gives_the_same_text() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from survey.scoring import Standing, as_frame, decompose, exclusions, standings, table, wide
+from survey.scoring import Standing, as_frame, decompose, exclusions, standings, wide
 from tests.rankings import COUNTS, SYSTEMS, TOTALS, listeners, published, shuffled
 
 # Three participants: x y z, y x z, x z y.
@@ -33,11 +33,11 @@ def test_worked_by_hand() -> None:
 
 
 def test_the_published_totals_in_all_fifteen_cells() -> None:
-    got = table(published(), systems=SYSTEMS, criteria=tuple(TOTALS))
-    assert got.totals == tuple(zip(*TOTALS.values(), strict=True))
-    assert (got.participants, got.rankings) == (30, (60, 60, 60))
-    assert got.frame().loc["mixture", "quality"] == 256
-    assert got.frame().sum().tolist() == [900, 900, 900]
+    got = by_key(standings(published(), systems=SYSTEMS, criteria=tuple(TOTALS)))
+    for criterion, totals in TOTALS.items():
+        assert tuple(got[criterion, None, system].total for system in SYSTEMS) == totals
+        assert {got[criterion, None, system].rankings for system in SYSTEMS} == {60}
+        assert sum(totals) == 60 * 15
 
 
 def test_the_published_rank_counts_in_all_cells() -> None:
@@ -70,13 +70,11 @@ def test_any_number_of_systems_and_directions(k: int) -> None:
             assert sum(one.total for one in own) == rankings * k * (k + 1) // 2
             assert [sum(one.rank_counts) for one in own] == [rankings] * k
             assert all(one.total == pytest.approx(rankings * (k + 1 - one.mean_rank)) for one in own)
-    assert table(frame, direction="d1").rankings == (7, 7)
 
 
 def test_neither_the_order_of_rows_nor_of_labels_matters() -> None:
     frame = published()
     assert standings(shuffled(frame)) == standings(frame)
-    assert table(shuffled(frame)) == table(frame)
     turned = standings(frame, systems=SYSTEMS[::-1])
     assert by_key(turned) == by_key(standings(frame))
 
@@ -84,9 +82,10 @@ def test_neither_the_order_of_rows_nor_of_labels_matters() -> None:
 def test_a_participant_with_rankings_missing_counts_with_those_there_are() -> None:
     frame = published()
     gone = (frame["participant"] == "p_004") & (frame["direction"] == "sp") & (frame["criterion"] != "style")
-    got = table(frame[~gone], criteria=("content", "style", "quality"))
-    assert (got.participants, got.rankings) == (30, (59, 60, 59))
-    assert got.frame().sum().tolist() == [59 * 15, 900, 59 * 15]
+    got = by_key(standings(frame[~gone]))
+    for criterion, rankings in (("content", 59), ("style", 60), ("quality", 59)):
+        assert {got[criterion, None, system].rankings for system in SYSTEMS} == {rankings}
+        assert sum(got[criterion, None, system].total for system in SYSTEMS) == rankings * 15
 
 
 def test_before_and_after_exclusions() -> None:
@@ -97,8 +96,12 @@ def test_before_and_after_exclusions() -> None:
     assert got.before == standings(HAND) == standings(frame, with_excluded=True)
     assert got.after == standings(frame)
     assert by_key(got.after)["style", "cv", "x"].rank_counts == (2, 0, 0)
-    assert table(frame).totals == ((6,), (3,), (3,))
-    assert table(frame, with_excluded=True) == table(HAND)
+    assert [by_key(got.after)["style", None, system].total for system in "xyz"] == [6, 3, 3]
+    assert [(was.system, was.total, now.total) for was, now in got.pairs()][:3] == [
+        ("x", 8, 6),
+        ("y", 6, 3),
+        ("z", 4, 3),
+    ]
     assert (len(wide(frame)), len(wide(frame, with_excluded=True))) == (2, 3)
 
 
@@ -108,9 +111,7 @@ def test_nobody_has_ranked() -> None:
     got = standings(nothing, systems=("x", "y"), criteria=("style",), directions=("cv",))
     assert [(one.total, one.rankings, one.rank_counts) for one in got] == [(0, 0, (0, 0))] * 4
     assert all(math.isnan(one.mean_rank) and math.isnan(one.median_rank) for one in got)
-    assert table(nothing, systems=("x", "y"), criteria=("style",)).totals == ((0,), (0,))
-    everyone_out = HAND.assign(excluded=True)
-    assert table(everyone_out).totals == ((0,), (0,), (0,))
+    assert [one.total for one in standings(HAND.assign(excluded=True))] == [0] * 6
 
 
 def changed(row: int, column: str, value: object) -> pd.DataFrame:

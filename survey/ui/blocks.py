@@ -39,10 +39,14 @@ def why_nothing(report: Report) -> str:
 
 def findings_on(report: Report, criterion: str) -> list[Finding]:
     """The findings on a criterion that have rankings: each direction, then, of several, all together."""
-    found = [of for of in report.findings if of.criterion == criterion]
-    directions = [of for of in found if of.direction is not None and of.standings[0].rankings]
-    pooled = [of for of in found if of.direction is None]
-    return directions + pooled if len(report.study.directions) > 1 else pooled
+    found = [of for of in report.findings if of.criterion == criterion and of.standings[0].rankings]
+    return found if len(report.study.directions) > 1 else [of for of in found if of.direction is None]
+
+
+def unranked(criterion: str) -> dict[str, Any]:
+    """The only section on a criterion that nobody counted in has ranked by."""
+    blocks = [{"kind": "text", "text": "Nobody who is counted in has ranked by this criterion yet."}]
+    return {"of": criterion, "title": "No rankings", "blocks": blocks}
 
 
 def scope_of(report: Report, direction: str | None) -> str:

@@ -6,11 +6,9 @@ from typing import Any
 
 from survey.analysis import Analysis
 from survey.report import Finding, Report
-from survey.scoring import Exclusions, Standing
+from survey.scoring import Standing
 from survey.stats import Comparison, CriticalDifference, Friedman, Withheld
-from survey.strengths import Strength
 from survey.ui.blocks import (
-    ALL,
     Block,
     board,
     colours_of,
@@ -26,6 +24,7 @@ from survey.ui.blocks import (
     scope_of,
     span_of,
     system_title,
+    unranked,
     why_nothing,
 )
 from survey.ui.figures import Point, critical_difference, interval_plot, pair_map
@@ -39,6 +38,9 @@ def draw(analysis: Analysis) -> dict[str, Any]:
     sections: list[dict[str, Any]] = []
     for criterion in report.study.criteria:
         findings, title = findings_on(report, criterion.key), criterion_title(report, criterion.key)
+        if not findings:
+            sections.append(unranked(criterion.key))
+            continue
         sections.append(
             {
                 "of": criterion.key,
@@ -58,9 +60,8 @@ def draw(analysis: Analysis) -> dict[str, Any]:
             for of in findings
             if not isinstance(of.nemenyi, Withheld) and not isinstance(of.pairwise, Withheld)
         ]
-        if criterion.key in analysis.strengths:
-            sections.append(_strengths(report, title, criterion.key, analysis.strengths[criterion.key]))
-        sections.append(_before_after(report, criterion.key, title, analysis.exclusions))
+        sections.append(_strengths(report, title, criterion.key, findings))
+        sections.append(_before_after(report, title, criterion.key))
     if len(report.study.criteria) > 1:
         sections.append(_agreement(report))
     return board(report, sections)
@@ -124,8 +125,20 @@ def _pairs(
     )
 
 
-def _strengths(report: Report, title: str, criterion: str, found: Sequence[Strength]) -> dict[str, Any]:
-    points = [Point(system_title(report, one.system), ALL, *(100 * end for end in ends(one.first))) for one in found]
+def _strengths(report: Report, title: str, criterion: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    points = [
+        Point(system_title(report, one.system), scope_of(report, of.direction), *(100 * end for end in ends(one.first)))
+        for of in findings
+        for one in of.strengths
+    ]
+
+    def row(place: int, system: str) -> list[Any]:
+        cells: list[Any] = []
+        for one in (of.strengths[place] for of in findings):
+            cells.append({"text": number(100 * one.first.value, 1), "sub": span_of(one.first, 100, 1)})
+            cells.append({"text": number(one.log_strength.value), "sub": span_of(one.log_strength)})
+        return [system, *cells]
+
     return {
         "of": criterion,
         "title": "Strengths",
@@ -135,61 +148,65 @@ def _strengths(report: Report, title: str, criterion: str, found: Sequence[Stren
                 interval_plot(
                     points,
                     name=f"{title}, chance to be ranked first",
-                    note="In per cent, all directions; the dotted line is what chance would give.",
+                    note="In per cent; the dotted line is what chance would give.",
                     axis="Chance to be first, %",
                     colours=colours_of(report),
                     best_first=False,
-                    reference=100 / len(found),
+                    reference=100 / len(report.study.systems),
                 )
             ),
             {
                 "kind": "table",
-                "caption": f"{title}: log-strengths",
-                "head": ["Method", "Log-strength", "95 % interval", "First, %", "95 % interval"],
-                "rows": [
-                    [
-                        system_title(report, one.system),
-                        number(one.log_strength.value),
-                        span_of(one.log_strength),
-                        number(100 * one.first.value, 1),
-                        span_of(one.first, 100, 1),
-                    ]
-                    for one in found
-                ],
+                "caption": f"{title}: chances to be first and log-strengths, with intervals of 95 %",
+                "groups": _scopes(report, [of.direction for of in findings], 2),
+                "head": ["Method", *["First, %", "Log-strength"] * len(findings)],
+                "rows": [row(place, system.title) for place, system in enumerate(report.study.systems)],
             },
         ],
     }
 
 
-def _before_after(report: Report, criterion: str, title: str, exclusions: Exclusions) -> dict[str, Any]:
-    if not exclusions.participants:
-        blocks: list[Block] = [{"kind": "text", "text": "Nobody is excluded, so both are the same."}]
-    else:
-        before, after = (
-            {one.system: one for one in side if one.criterion == criterion and one.direction is None}
-            for side in (exclusions.before, exclusions.after)
-        )
+def _before_after(report: Report, title: str, criterion: str) -> dict[str, Any]:
+    out = report.exclusions
+    pairs = [pair for pair in out.pairs() if pair[0].criterion == criterion and pair[0].rankings]
+    scopes = list(dict.fromkeys(was.direction for was, _ in pairs))
+    if len(report.study.directions) == 1:
+        scopes = [None]
 
-        def row(was: Standing, now: Standing) -> list[str]:
-            return [
-                system_title(report, was.system),
-                *(str(one.total) for one in (was, now)),
-                *(number(one.mean_rank) for one in (was, now)),
-                f"{now.mean_rank - was.mean_rank:+.2f}" if now.rankings else "",
-            ]
+    def row(system: str) -> list[Any]:
+        cells: list[Any] = []
+        for scope in scopes:
+            was, now = next(pair for pair in pairs if (pair[0].system, pair[0].direction) == (system, scope))
+            cells.append(f"{was.total} → {now.total}")
+            cells.append({"text": f"{_mean(was)} → {_mean(now)}", "sub": _change(was, now)})
+        return [system_title(report, system), *cells]
 
-        groups = [{"text": "", "span": 1}, {"text": "Total", "span": 2}, {"text": "Mean rank", "span": 3}]
-        left_out = counted(len(exclusions.participants), "participant")
+    blocks: list[Block] = [{"kind": "text", "text": "Nobody is excluded, so both are the same."}]
+    if out.participants:
+        left_out = counted(len(out.participants), "participant")
         blocks = [
             {
                 "kind": "table",
-                "caption": f"{title}, all directions: {left_out} excluded",
-                "groups": groups,
-                "head": ["Method", "before", "after", "before", "after", "change"],
-                "rows": [row(before[key.key], after[key.key]) for key in report.study.systems],
+                "caption": f"{title}, before → after: {left_out} excluded",
+                "groups": _scopes(report, scopes, 2),
+                "head": ["Method", *["Total", "Mean rank"] * len(scopes)],
+                "rows": [row(one.key) for one in report.study.systems],
             }
         ]
     return {"of": criterion, "title": "Before and after exclusions", "note": "", "blocks": blocks}
+
+
+def _scopes(report: Report, directions: Sequence[str | None], span: int) -> list[dict[str, Any]]:
+    """The heads of groups of columns: a direction each, all together last."""
+    return [{"text": "", "span": 1}, *({"text": scope_of(report, one), "span": span} for one in directions)]
+
+
+def _mean(one: Standing) -> str:
+    return number(one.mean_rank) or "none"
+
+
+def _change(was: Standing, now: Standing) -> str:
+    return f"{now.mean_rank - was.mean_rank:+.2f}" if now.rankings else ""
 
 
 def _agreement(report: Report) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from survey.ui.blocks import (
     scope_of,
     span_of,
     system_title,
+    unranked,
     why_nothing,
 )
 from survey.ui.figures import Drawing, Point, interval_plot, rank_columns
@@ -33,6 +34,9 @@ def draw(analysis: Analysis) -> dict[str, Any]:
     for criterion in report.study.criteria:
         findings = findings_on(report, criterion.key)
         title = criterion_title(report, criterion.key)
+        if not findings:
+            sections.append(unranked(criterion.key))
+            continue
         sections += [
             {
                 "of": criterion.key,
@@ -73,7 +77,7 @@ def draw(analysis: Analysis) -> dict[str, Any]:
 def _totals(report: Report) -> dict[str, Any]:
     """The table as the paper prints it, and the means, which compare whatever the number of rankings."""
     study, known = report.study, report.published
-    findings = [findings_on(report, one.key)[-1] for one in study.criteria]
+    findings = [of for of in report.findings if of.direction is None]
     k = len(study.systems)
     numbers = [of.standings[0].rankings for of in findings]
     paper = known.source if known else ""

@@ -10,7 +10,9 @@ import pytest
 
 from db.store import Store
 from survey import scoring
+from survey.analysis import work_out
 from survey.analyst import Filters, first_filters
+from survey.ui import comparisons, scores
 from tests.results.results_site import EVIL, PARTICIPANTS, Site, build_site
 from tests.survey_study import add_version, tiny, tiny_study
 
@@ -48,18 +50,52 @@ def test_the_page_at_first(site: Site) -> None:
 def test_the_scores_are_those_of_the_rankings(site: Site) -> None:
     told = site.researcher().event("show", Filters("tiny").to_json())
     board = told[1]
-    expected = scoring.table(site.store.rankings("tiny"), systems=["red", "green", "blue"])
+    found = scoring.standings(site.store.rankings("tiny"), systems=["red", "green", "blue"])
+    pooled = [one for one in found if one.direction is None]
     totals = board["sections"][0]["blocks"][0]
     assert totals["head"] == ["Method", "content", "style"]
     shown = [[int(cell["text"]) for cell in row[1:]] for row in totals["rows"]]
-    assert shown == [list(row) for row in expected.totals]
+    assert shown == [[one.total for one in pooled if one.system == key] for key in ("red", "green", "blue")]
     assert [row[0] for row in totals["rows"]] == ["Red", "Green", "Blue"]
     figures = [b for s in board["sections"] if s.get("of") == "style" for b in _figures(s)]
     counts = {trace["name"]: trace["y"] for trace in figures[2]["drawing"]["light"]["data"]}
-    found = scoring.standings(site.store.rankings("tiny"), systems=["red", "green", "blue"])
-    pooled = [one for one in found if one.criterion == "style" and one.direction is None]
-    assert counts == {str(n + 1): [one.rank_counts[n] for one in pooled] for n in range(3)}
+    by_style = [one for one in pooled if one.criterion == "style"]
+    assert counts == {str(n + 1): [one.rank_counts[n] for one in by_style] for n in range(3)}
     assert told[3]["stamp"] == told[3]["shown"]
+
+
+def test_strengths_and_exclusions_show_each_direction_first_and_all_last(small: Site) -> None:
+    out, value = small.sessions()[2], Filters("tiny").to_json()
+    small.store.exclude(out, reason="Too fast.", author="ada")
+    board = small.researcher().event("show", value)[2]
+    sections = {one["title"]: one for one in board["sections"] if one.get("of") == "style"}
+    scopes = ["There", "Back", "All directions"]
+    plot, table = sections["Strengths"]["blocks"]
+    assert [trace["name"] for trace in plot["drawing"]["light"]["data"]] == scopes
+    assert [one["text"] for one in table["groups"][1:]] == scopes
+    shares = [[float(row[column]["text"]) for row in table["rows"]] for column in (1, 3, 5)]
+    assert [sum(column) for column in shares] == pytest.approx([100] * 3, abs=0.2)
+    (change,) = sections["Before and after exclusions"]["blocks"]
+    assert [one["text"] for one in change["groups"][1:]] == scopes
+    found = scoring.exclusions(
+        small.store.rankings("tiny"), systems=["red", "green", "blue"], directions=["there", "back"]
+    )
+    pairs = [(was, now) for was, now in found.pairs() if was.criterion == "style"]
+    totals = [
+        [f"{was.total} → {now.total}" for was, now in pairs if was.system == key] for key in ("red", "green", "blue")
+    ]
+    assert [row[1::2] for row in change["rows"]] == totals
+
+
+def test_a_criterion_without_rankings_says_so(small: Site) -> None:
+    frame = small.store.rankings("tiny")
+    analysis = work_out("now", small.survey.study, frame[frame["criterion"] == "content"], None, False)
+    for board in (scores.draw(analysis), comparisons.draw(analysis)):
+        words = json.dumps(board)
+        assert "NaN" not in words
+        assert "nan" not in words
+        (only,) = [one for one in board["sections"] if one.get("of") == "style"]
+        assert only["blocks"][0]["text"] == "Nobody who is counted in has ranked by this criterion yet."
 
 
 def test_tests_are_withheld_under_ten_participants(small: Site) -> None:
