@@ -47,7 +47,10 @@ class Answers(Sessions):
             self._renew(connection, session)
 
     def add_events(self, token_hash: str, events: Sequence[EventRecord]) -> int:
-        """Keep what was played, all or nothing; gives how many are kept. What was heard is kept once."""
+        """Keep what was played, all or nothing; gives how many are kept.
+
+        An event that is kept already is passed over, and so is what was heard before.
+        """
         with self.writing() as connection:
             session = self._mine(connection, token_hash, None)
             if not session.consented:
@@ -82,10 +85,11 @@ class Answers(Sessions):
                         "created_at": now,
                     }
                 )
-            if rows:
-                connection.execute(statements.NEW_EVENTS, rows)
-                self._renew(connection, session)
-        return len(rows)
+            if not rows:
+                return 0
+            kept = connection.execute(statements.NEW_EVENTS[connection.dialect.name], rows).rowcount
+            self._renew(connection, session)
+        return kept
 
     def answer(self, token_hash: str, new: NewAnswer) -> Receipt:
         """Keep a ranking; it is on the disk when the receipt comes.

@@ -336,13 +336,23 @@ class Draft(Base):
 
 
 class PlaybackEvent(_Said, Base):
-    """Something played; without an item it is the gold standard's, or the current order's."""
+    """Something played, once however often it is sent; without an item it is the gold standard's, or the order's."""
 
     __tablename__ = "playback_event"
     __table_args__ = (
         together("trial_id", "session_id", table="trial"),
         together("item_id", "trial_id", table="trial_item"),
-        Index("ix_playback_event_trial", "trial_id", "kind"),
+        Index("uq_playback_event", "trial_id", "kind", "at_ms", "position_s", "item_id", unique=True),
+        Index(
+            "uq_playback_event_without_item",
+            "trial_id",
+            "kind",
+            "at_ms",
+            "position_s",
+            unique=True,
+            sqlite_where=text("item_id IS NULL"),
+            postgresql_where=text("item_id IS NULL"),
+        ),
         CheckConstraint("kind IN ('play', 'pause', 'heard', 'loop', 'order')", name="kind"),
     )
     trial_id: Mapped[int]

@@ -1,6 +1,7 @@
 """The statements that participants cause, built once: building them anew each time takes longer than running them."""
 
 from sqlalchemy import BindParameter, and_, bindparam, case, exists, func, insert, or_, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from db.models import (
     Background,
@@ -184,4 +185,8 @@ CHANGE_DRAFT = (
     .where(Draft.trial_id == TRIAL, Draft.criterion_id == CRITERION)
     .values(ranks_json=bindparam("ranks"), sequence=bindparam("place"), updated_at=bindparam("now"))
 )
-NEW_EVENTS = insert(PlaybackEvent)
+# What was sent before, and came without its receipt being heard of, is passed over.
+NEW_EVENTS = {
+    name: dialect.insert(PlaybackEvent).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}

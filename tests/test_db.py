@@ -52,10 +52,10 @@ def test_the_migrations_make_what_the_models_say(survey: Tiny) -> None:
 def test_a_difference_between_models_and_database_is_found(survey: Tiny) -> None:
     with survey.store.writing() as connection:
         connection.exec_driver_sql("ALTER TABLE audit ADD COLUMN mood TEXT")
-        connection.exec_driver_sql("DROP INDEX ix_playback_event_trial")
+        connection.exec_driver_sql("DROP INDEX uq_playback_event")
     found = str(survey.store.differences())
     assert "mood" in found
-    assert "ix_playback_event_trial" in found
+    assert "uq_playback_event" in found
 
 
 def test_an_old_file_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -78,7 +78,11 @@ def test_an_old_file_is_brought_up_to_date(tmp_path: Path) -> None:
         for action, detail, _ in old_audit:
             row = ("x", "ada", action, detail)
             writer.exec_driver_sql("INSERT INTO audit (created_at, actor, action, detail) VALUES (?, ?, ?, ?)", row)
-    before = counts(store)
+        writer.exec_driver_sql(
+            "INSERT INTO playback_event (session_id, trial_id, item_id, kind, at_ms, position_s, created_at) "
+            "SELECT session_id, trial_id, item_id, kind, at_ms, position_s, 'later' FROM playback_event"
+        )
+    before = counts(store) | {"playback_event": 8}
     assert "trigger" not in OLD.read_text(encoding="utf-8").lower()
     store.upgrade()
     assert store.differences() == []
@@ -91,8 +95,11 @@ def test_an_old_file_is_brought_up_to_date(tmp_path: Path) -> None:
     assert len(rankings) == 6
     reversed_style = rankings[rankings.criterion == "style"].sort_values("position")
     assert list(reversed_style["rank"]) == [3, 2, 1]
-    with pytest.raises(IntegrityError, match="never deleted"), store.writing() as writer:
-        writer.exec_driver_sql("DELETE FROM response")
+    for table in ("response", "playback_event"):
+        with pytest.raises(IntegrityError, match="never deleted"), store.writing() as writer:
+            writer.exec_driver_sql(f"DELETE FROM {table}")
+    with pytest.raises(IntegrityError, match="never changed"), store.writing() as writer:
+        writer.exec_driver_sql("UPDATE audit SET study_id = NULL")
     # The session that was under way goes on: what was left is asked, and an end comes of it.
     visitor = Tiny(store, SurveyDesk(store, tmp_path), tiny_study(), store.versions("old")[0]).visitor()
     visitor.open("OLD-1", study="old")

@@ -274,6 +274,8 @@ def test_a_participant_has_one_session_of_a_kind_and_of_their_own_study(survey: 
 SCREENING = "INSERT INTO screening (session_id, created_at, answers_json, volume, headphones) VALUES (1, 'x', '', "
 CONSENT = "INSERT INTO consent (created_at, language, text_sha256, session_id) VALUES ('x', 'en', 'x', "
 SYSTEM = "INSERT INTO system (title, version_id, position, key) SELECT 'New', max(id), "
+PLAYED = "session_id, trial_id, item_id, kind, at_ms, position_s, created_at"
+AGAIN = f"INSERT INTO playback_event ({PLAYED}) SELECT {PLAYED} FROM playback_event WHERE "
 EVENT = "INSERT INTO playback_event (session_id, created_at, at_ms, position_s, trial_id, kind) SELECT 1, 'x', 0, 0, "
 
 
@@ -291,6 +293,8 @@ EVENT = "INSERT INTO playback_event (session_id, created_at, at_ms, position_s, 
         (SYSTEM + "8, 'ninth' FROM version", "ck_system_position"),
         (EVENT + "min(id), 'hum' FROM trial WHERE session_id = 1", "ck_playback_event_kind"),
         (EVENT + "min(id), 'play' FROM trial WHERE session_id <> 1", FOREIGN),
+        (AGAIN + "item_id IS NULL", UNIQUE),
+        (AGAIN + "item_id IS NOT NULL", UNIQUE),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused(survey: Tiny, statement: str, said: str) -> None:

@@ -97,6 +97,28 @@ def test_the_same_person_twice_at_once_is_one_session(survey: Tiny) -> None:
     assert len(survey.store.participants("tiny")) == 1
 
 
+def test_what_was_played_is_kept_once_however_often_it_is_sent(survey: Tiny) -> None:
+    ticket, state = open_(survey.desk, "x")
+    survey.desk.consent(ticket, language="en", generation=0)
+    trial = state["trials"][1]
+    item, other = (clip["item"] for clip in trial["clips"][:2])
+    played = [
+        PlaybackEvent(trial["id"], item, "play", 100.25, 0.1),
+        PlaybackEvent(trial["id"], other, "play", 100.25, 0.1),
+        PlaybackEvent(trial["id"], item, "pause", 100.25, 0.1),
+        PlaybackEvent(trial["id"], "gold", "play", 100.25, 0.1),
+        PlaybackEvent(state["trials"][2]["id"], "gold", "play", 100.25, 0.1),
+        PlaybackEvent(trial["id"], item, "play", 100.5, 0.1),
+        PlaybackEvent(trial["id"], item, "play", 100.25, 0.2),
+        PlaybackEvent(trial["id"], item, "heard", 100.25, 0.1),
+    ]
+    assert survey.desk.events(ticket, played) == 8
+    assert survey.desk.events(ticket, played) == 0
+    more = PlaybackEvent(trial["id"], "", "order", 100.25, 0.1)
+    assert survey.desk.events(ticket, [*played, more, more]) == 1
+    assert len(survey.store.history("tiny").tables["playback_event"]) == 9
+
+
 def test_answers_sent_at_once_are_kept_one_after_the_other(survey: Tiny) -> None:
     ticket, state = open_(survey.desk, "x")
     survey.desk.consent(ticket, language="en", generation=0)

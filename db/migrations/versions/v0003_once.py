@@ -1,4 +1,4 @@
-"""The audit tells which study a row is about."""
+"""The audit tells which study a row is about; what was played is kept once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +27,12 @@ def _allowed(table: str, what: str) -> Iterator[None]:
 
 
 def upgrade() -> None:
+    """Change both tables."""
+    _audit()
+    _playback_event()
+
+
+def _audit() -> None:
     """Add the column, and fill it by what each row begins with: the name of a study, or a session."""
     # Written out, because SQLite takes a foreign key with its column only.
     op.execute("ALTER TABLE audit ADD COLUMN study_id INTEGER CONSTRAINT fk_audit_study_id REFERENCES study (id)")
@@ -38,3 +44,22 @@ def upgrade() -> None:
             " OR (action = 'simulate' AND detail LIKE '%participants of ' || name || ':%'))) "
             "WHERE action NOT LIKE 'log%'"
         )
+
+
+def _playback_event() -> None:
+    """Leave of what was sent twice the first, and let nothing be kept twice."""
+    what = ["trial_id", "kind", "at_ms", "position_s"]
+    with _allowed("playback_event", "delete"):
+        first = f"SELECT min(id) FROM playback_event GROUP BY {', '.join(what)}, item_id"  # noqa: S608 -- only constants
+        op.execute(f"DELETE FROM playback_event WHERE id NOT IN ({first})")  # noqa: S608
+    op.drop_index("ix_playback_event_trial", "playback_event")
+    op.create_index("uq_playback_event", "playback_event", [*what, "item_id"], unique=True)
+    bare = sa.text("item_id IS NULL")
+    op.create_index(
+        "uq_playback_event_without_item",
+        "playback_event",
+        what,
+        unique=True,
+        sqlite_where=bare,
+        postgresql_where=bare,
+    )
