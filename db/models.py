@@ -110,6 +110,7 @@ class Stimulus(Base):
     sha256: Mapped[str] = words(64)
     media: Mapped[str] = words(32, unique=True)
     duration_s: Mapped[float]
+    served_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class Slot(Base):

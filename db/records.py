@@ -63,6 +63,7 @@ class NewStimulus:
     sha256 : of the study's own file, before loudness and fades
     media : opaque name of the file that is served, 32 hex digits
     duration_s : length
+    served_sha256 : of the file that is served; None where it was stored before such hashes were
     """
 
     piece: str
@@ -71,6 +72,7 @@ class NewStimulus:
     sha256: str
     media: str
     duration_s: float
+    served_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ class Versions(Engine):
                 "sha256": stimulus.sha256,
                 "media": stimulus.media,
                 "duration_s": stimulus.duration_s,
+                "served_sha256": stimulus.served_sha256,
             }
             for stimulus in new.stimuli
         ]
@@ -166,6 +167,7 @@ class Versions(Engine):
                 Stimulus.sha256,
                 Stimulus.media,
                 Stimulus.duration_s,
+                Stimulus.served_sha256,
             )
             .join(Piece, Piece.id == Stimulus.piece_id)
             .join(Direction, Direction.id == Stimulus.direction_id)

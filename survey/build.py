@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from db.records import Named, NewStimulus, NewVersion, VersionRecord
@@ -19,6 +20,10 @@ from survey.tables import Fault
 TARGET_LUFS = -23.0
 CEILING_DBTP = -1.0
 LEAST_LUFS = -30.0
+OTHERWISE = (
+    "it would not sound as participants of version {} heard it; build with the studio that made that version, "
+    "restore its media folder, or change the study, which makes a new version"
+)
 
 
 @dataclass(frozen=True)
@@ -129,12 +134,13 @@ def finished(stimulus: Stimulus, level: Levels, *, loudness_lufs: float) -> Soun
 def build(study: Study, store: Store, media: Path) -> Built:
     """Write a study's clips into `media` and store its version with the first block of its design.
 
-    The same study built again is the same version; only clips that are missing in `media` are then written again.
+    The same study built again is the same version; only clips that are missing in `media` are then written again,
+    and only as they were.
 
     Raises
     ------
     StudyError
-        As `measure`.
+        As `measure`, or a missing clip would not be as it was.
     OSError
         The folder cannot be written to, or the disk is full.
     StoreError
@@ -146,15 +152,20 @@ def build(study: Study, store: Store, media: Path) -> Built:
     media.mkdir(parents=True, exist_ok=True)
     known = store.find_version(study.name, config)
     names = _fresh_names(study) if known is None else _stored_names(store, known)
+    before = {} if known is None else {_key(one): one.served_sha256 for one in store.stimuli(known.id)}
+    served: dict[Key, str] = {}
     with ExitStack() as undo:
-        written = 0
         for stimulus, level in levels.items():
-            path = media / f"{names[_key(stimulus)]}.wav"
+            key = _key(stimulus)
+            path = media / f"{names[key]}.wav"
             if not path.is_file():
+                content = finished(stimulus, level, loudness_lufs=loudness).to_wav()
+                served[key] = sha256(content).hexdigest()
+                if known is not None and before[key] not in (None, served[key]):
+                    raise StudyError(study.name, [Fault(str(stimulus.path), OTHERWISE.format(known.number))])
                 undo.callback(path.unlink, missing_ok=True)
-                _write_whole(path, finished(stimulus, level, loudness_lufs=loudness).to_wav())
-                written += 1
-        version = known or store.add_version(_version(study, config, levels, names))
+                _write_whole(path, content)
+        version = known or store.add_version(_version(study, config, levels, names, served))
         # Another build of the same study may have been a moment ahead: then its clips are the version's.
         if known is not None or _stored_names(store, version) == names:
             undo.pop_all()
@@ -163,7 +174,7 @@ def build(study: Study, store: Store, media: Path) -> Built:
         version=version,
         new=known is None,
         latest=latest is not None and latest.id == version.id,
-        written=written,
+        written=len(served),
         clips=len(levels),
         loudness_lufs=loudness,
     )
@@ -196,7 +207,13 @@ def _write_whole(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _version(study: Study, config: str, levels: Mapping[Stimulus, Levels], names: Mapping[Key, str]) -> NewVersion:
+def _version(
+    study: Study,
+    config: str,
+    levels: Mapping[Stimulus, Levels],
+    names: Mapping[Key, str],
+    served: Mapping[Key, str],
+) -> NewVersion:
     language = study.languages[0]
     return NewVersion(
         study=study.name,
@@ -206,7 +223,7 @@ def _version(study: Study, config: str, levels: Mapping[Stimulus, Levels], names
         directions=tuple(Named(direction.key, direction.title) for direction in study.directions),
         criteria=tuple(Named(criterion.key, criterion.title[language]) for criterion in study.criteria),
         stimuli=tuple(
-            NewStimulus(*_key(one), one.sha256, names[_key(one)], level.samples / level.sample_rate)
+            NewStimulus(*_key(one), one.sha256, names[_key(one)], level.samples / level.sample_rate, served[_key(one)])
             for one, level in levels.items()
         ),
         slots=block(layout_of(study), 0),

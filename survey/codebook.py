@@ -59,14 +59,15 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         "direction": _PART,
         "criterion": _PART,
         "stimulus": """
-            id           whole   number of the row
-            version_id   whole   version it belongs to
-            piece_id     whole   piece
-            direction_id whole   direction
-            system_id    whole?  system; empty for the gold standard
-            sha256       text    SHA-256 of the study's own sound file
-            media        text    opaque name of the file that participants heard
-            duration_s   number  length in seconds
+            id            whole   number of the row
+            version_id    whole   version it belongs to
+            piece_id      whole   piece
+            direction_id  whole   direction
+            system_id     whole?  system; empty for the gold standard
+            sha256        text    SHA-256 of the study's own sound file
+            media         text    opaque name of the file that participants heard
+            duration_s    number  length in seconds
+            served_sha256 text?   SHA-256 of the file that participants heard; empty in studies built long ago
         """,
         "design_slot": """
             id         whole  number of the row

@@ -1,5 +1,6 @@
 """Tests of survey/build.py: what participants get is alike in level, length and size, and says nothing by its name."""
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -155,6 +156,27 @@ def test_clips_that_are_gone_are_written_again_as_they_were(file: Path, store: S
         (tmp_path / "media" / name).unlink()
     again = build(load(file), store, tmp_path / "media")
     assert (again.new, again.written) == (False, 4)
+    assert clips(tmp_path / "media") == before
+
+
+def test_clips_that_would_sound_otherwise_are_not_written_again(
+    file: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = build(load(file), store, tmp_path / "media").version
+    before = clips(tmp_path / "media")
+    hashes = {f"{one.media}.wav": one.served_sha256 for one in store.stimuli(version.id)}
+    assert hashes == {name: hashlib.sha256(content).hexdigest() for name, content in before.items()}
+    for name in sorted(before)[:4]:
+        (tmp_path / "media" / name).unlink()
+    with monkeypatch.context() as another:
+        another.setattr(building, "TARGET_LUFS", -24.0)
+        with pytest.raises(StudyError, match="not sound as participants of version 1 heard it"):
+            build(load(file), store, tmp_path / "media")
+    assert clips(tmp_path / "media") == {name: before[name] for name in sorted(before)[4:]}
+    # In databases from before there were hashes nothing is known of it.
+    with store.writing() as connection:
+        connection.exec_driver_sql("UPDATE stimulus SET served_sha256 = NULL")
+    assert build(load(file), store, tmp_path / "media").written == 4
     assert clips(tmp_path / "media") == before
 
 

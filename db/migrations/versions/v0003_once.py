@@ -1,4 +1,4 @@
-"""The audit tells which study a row is about; what was played is kept once."""
+"""The audit tells which study a row is about; what was played is kept once; served sounds have a hash."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,8 @@ def _allowed(table: str, what: str) -> Iterator[None]:
 
 
 def upgrade() -> None:
-    """Change both tables."""
+    """Change the three tables."""
+    op.add_column("stimulus", sa.Column("served_sha256", sa.String(64)))
     _audit()
     _playback_event()
 
