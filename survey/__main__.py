@@ -239,11 +239,15 @@ def _export(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{out} is there already; name another file")
     with _store(_place(arguments)) as store:
         name = _study_name(arguments.study)
-        study = from_json(_latest(store, name).config_json)
+        _latest(store, name)
+        *earlier, latest = (from_json(version.config_json) for version in store.versions(name))
         everything = store.history(name)
         rankings = store.rankings(name)
         store.audit("musicstar-survey", "export", f"{name}: {out.suffix}")
-    content = exchange.to_zip(everything, study, rankings) if out.suffix == ".zip" else exchange.to_json(everything)
+    if out.suffix == ".zip":
+        content = exchange.to_zip(everything, latest, rankings, earlier=earlier)
+    else:
+        content = exchange.to_json(everything)
     temporary = out.with_name(f".writing-{out.name}")
     try:
         temporary.write_bytes(content)

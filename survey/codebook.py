@@ -223,10 +223,11 @@ RANKINGS = _columns(
 )
 
 
-def codebook(study: Study) -> str:
-    """The codebook of a study's exports, in Markdown."""
+def codebook(*versions: Study) -> str:
+    """The codebook of a study's exports, in Markdown, of all its versions, the first one first."""
+    latest = versions[-1]
     out = io.StringIO()
-    out.write(f"# Codebook of {_words(study.title, study)}\n\n")
+    out.write(f"# Codebook of {_words(latest.title, latest)}\n\n")
     out.write(
         "Empty cells are missing values. Instants are text in UTC. In the files under `tables/`, text that is empty,\n"
         'begins with one of `" = + - @` or holds a control character is written as a JSON string, in double quotes,\n'
@@ -236,6 +237,17 @@ def codebook(study: Study) -> str:
     )
     out.write("\n## rankings.csv\n\nOne row for each system within each ranking that counts.\n")
     _write_columns(out, RANKINGS)
+    for number, study in enumerate(versions, 1):
+        out.write(f"\n## Version {number}\n")
+        _write_version(out, study)
+    out.write("\n## The whole export\n\nThe tables of the database, as `tables/NAME.csv` or in one JSON file.\n")
+    for name, columns in TABLES.items():
+        out.write(f"\n### {name}\n")
+        _write_columns(out, columns)
+    return out.getvalue()
+
+
+def _write_version(out: io.StringIO, study: Study) -> None:
     for title, pairs in _keys(study).items():
         out.write(f"\n### Keys: {title}\n\n| key | meaning |\n|---|---|\n")
         out.writelines(f"| `{key}` | {_cell(meaning)} |\n" for key, meaning in pairs)
@@ -245,13 +257,8 @@ def codebook(study: Study) -> str:
             out.write("\n| key | answer |\n|---|---|\n")
             out.writelines(f"| `{one.key}` | {_cell(_words(one.text, study))} |\n" for one in question.options)
     if study.exclusions:
-        out.write("\n## Rules of exclusion, fixed beforehand\n\n")
+        out.write("\n### Rules of exclusion, fixed beforehand\n\n")
         out.writelines(f"- `{rule.kind}` ({rule.threshold:g}): {rule.description}\n" for rule in study.exclusions)
-    out.write("\n## The whole export\n\nThe tables of the database, as `tables/NAME.csv` or in one JSON file.\n")
-    for name, columns in TABLES.items():
-        out.write(f"\n### {name}\n")
-        _write_columns(out, columns)
-    return out.getvalue()
 
 
 def _keys(study: Study) -> dict[str, Iterable[tuple[str, str]]]:

@@ -45,13 +45,14 @@ def to_json(export: Export) -> bytes:
     return (json.dumps(content, allow_nan=False, indent=0) + "\n").encode()
 
 
-def to_zip(export: Export, study: Study, rankings: pd.DataFrame) -> bytes:
+def to_zip(export: Export, study: Study, rankings: pd.DataFrame, *, earlier: Iterable[Study] = ()) -> bytes:
     """Everything as CSV files in a ZIP archive, the same bytes each time.
 
     Parameters
     ----------
-    study : the version that the codebook describes
+    study : the latest version
     rankings : the frame of all rankings
+    earlier : the versions before it, the first one first
     """
     _check(export)
     about = {
@@ -62,7 +63,7 @@ def to_zip(export: Export, study: Study, rankings: pd.DataFrame) -> bytes:
     }
     files = {
         "about.json": (json.dumps(about, indent=1) + "\n").encode(),
-        "codebook.md": codebook(study).encode(),
+        "codebook.md": codebook(*earlier, study).encode(),
         "rankings.csv": rankings_csv(rankings),
     }
     files |= {f"tables/{name}.csv": _table_csv(TABLES[name], rows) for name, rows in export.tables.items()}

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -113,6 +114,21 @@ def test_the_codebook_tells_of_every_column_and_key(study: Study) -> None:
         assert all(f"| `{option.key}` |" in text for option in question.options)
     for rule in study.exclusions:
         assert f"`{rule.kind}`" in text
+
+
+def test_the_codebook_tells_of_keys_that_only_an_earlier_version_has(study: Study) -> None:
+    fewer = replace(study, systems=study.systems[1:], background=(), exclusions=())
+    for text in (codebook(study, fewer), _codebook_of(to_zip(some_export(), fewer, frame(), earlier=[study]))):
+        first, second = text.split("\n## Version ")[1:]
+        for told, keys in ((first, study.systems), (second, study.systems[1:])):
+            assert [key for key in study.systems if f"| `{key.key}` |" in told] == list(keys)
+        assert f"### Question `{study.background[0].key}`" in first
+        assert text.count("## rankings.csv") == text.count("## The whole export") == 1
+
+
+def _codebook_of(content: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read("codebook.md").decode()
 
 
 def _json(change: Callable[[dict[str, Any]], Any]) -> bytes:

@@ -1,7 +1,7 @@
 """The results' files, and Plotly out of its installed package: plain routes under /results/, behind the login."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from db.records import StoreError
 from db.store import Store
 from survey import exchange
 from survey.codebook import codebook
-from survey.definition import from_json
+from survey.definition import Study, from_json
 
 Researcher = Callable[[Request], str | None]
 FILES = {
@@ -43,11 +43,11 @@ def router(store: Store, *, researcher: Researcher) -> APIRouter:
     @routes.get("/export/{study}/{name}", include_in_schema=False)
     def export(request: Request, study: str, name: str) -> Response:
         who = known(request)
-        version = store.latest(study)
-        if version is None or name not in FILES:
-            raise HTTPException(404, "There is no such file.")
         try:
-            content = _content(store, study, name, version.config_json)
+            versions = store.versions(study)
+            if not versions or name not in FILES:
+                raise HTTPException(404, "There is no such file.")
+            content = _content(store, study, name, [from_json(version.config_json) for version in versions])
             store.audit(who, "export", f"{study}: {name}")
         except StoreError as error:
             raise HTTPException(503, str(error)) from error
@@ -69,17 +69,17 @@ def router(store: Store, *, researcher: Researcher) -> APIRouter:
     return routes
 
 
-def _content(store: Store, study: str, name: str, config_json: str) -> bytes:
-    definition = from_json(config_json)
+def _content(store: Store, study: str, name: str, versions: Sequence[Study]) -> bytes:
     match name:
         case "rankings.csv":
             return exchange.rankings_csv(store.rankings(study))
         case "everything.zip":
-            return exchange.to_zip(store.history(study), definition, store.rankings(study))
+            *earlier, latest = versions
+            return exchange.to_zip(store.history(study), latest, store.rankings(study), earlier=earlier)
         case "everything.json":
             return exchange.to_json(store.history(study))
         case _:
-            return codebook(definition).encode()
+            return codebook(*versions).encode()
 
 
 def _plotly() -> Path:
