@@ -64,7 +64,7 @@ class Engine:
                 self.url, connect_args=connect, pool_size=12, max_overflow=28, pool_timeout=patience_s
             )
         except ModuleNotFoundError as error:
-            raise StoreError(f"PostgreSQL needs the package {error.name}: pip install 'psycopg[binary]'.") from error
+            raise StoreError(f"PostgreSQL needs the package {error.name}, of the extra `postgres`.") from error
         if self.is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)

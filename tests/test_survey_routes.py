@@ -14,15 +14,27 @@ import pytest
 from starlette.testclient import TestClient
 
 from survey import routes
+from tests import postgres
 from tests.bad_payloads import attack
 from tests.survey_study import RATE, Tiny, Visitor, tiny
 
 EXAMPLES = int(os.environ.get("MUSICSTAR_BAD_PAYLOADS", "1000"))
 
 
+BOTH = pytest.mark.parametrize("survey", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    with postgres.serving() as running:
+        yield running
+
+
 @pytest.fixture
-def survey(tmp_path: Path) -> Iterator[Tiny]:
-    made = tiny(tmp_path)
+def survey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tiny]:
+    """The small test on SQLite, or where the test asks for both databases on either."""
+    elsewhere = getattr(request, "param", "") == "postgresql"
+    made = tiny(tmp_path, url=request.getfixturevalue("server").database() if elsewhere else "")
     yield made
     made.store.close()
 
@@ -40,6 +52,7 @@ def responses(survey: Tiny) -> int:
     return len(survey.store.history("tiny").tables["response"])
 
 
+@BOTH
 def test_the_whole_way_through(survey: Tiny) -> None:
     visitor = survey.visitor().open("PANEL-17")
     state = visitor.state
@@ -83,6 +96,7 @@ def test_whoever_comes_without_an_id_is_given_one(survey: Tiny) -> None:
     assert again.state["trials"] == first.state["trials"]
 
 
+@BOTH
 def test_a_receipt_comes_again_for_the_same_answer(survey: Tiny, visitor: Visitor) -> None:
     body = visitor.body(visitor.state["trials"][1], "content")
     first = visitor.done("answers", body)
@@ -147,6 +161,7 @@ def test_drafts_keep_the_latest_and_vanish_behind_the_answer(visitor: Visitor) -
     assert "ranks" not in str(visitor.state["trials"][1])
 
 
+@BOTH
 def test_what_was_not_heard_is_not_ranked(survey: Tiny) -> None:
     visitor = survey.visitor().open("x").prepare()
     one, other = visitor.state["trials"][1:]
