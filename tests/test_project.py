@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import tomllib
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
+import musicstar.__main__
+import survey.__main__
 from benchmarks.participants import launch
-from musicstar.__main__ import _parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -50,9 +52,10 @@ def test_every_package_is_listed() -> None:
     assert all((ROOT / package.replace(".", "/") / "__init__.py").is_file() for package in packages)
 
 
-def test_every_file_of_the_package_is_packaged() -> None:
-    package = ROOT / "musicstar"
-    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["musicstar"]
+@pytest.mark.parametrize("name", ["musicstar", "survey", "db"])
+def test_every_file_of_the_package_is_packaged(name: str) -> None:
+    package = ROOT / name
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"].get(name, [])
     packaged = {path for pattern in patterns for path in package.glob(pattern)}
     others = {path for path in tracked() if path.is_relative_to(package) and path.suffix != ".py"}
     assert sorted(map(str, others - packaged)) == []
@@ -78,7 +81,7 @@ def test_no_address_of_a_package_index() -> None:
 
 def test_all_dependencies_are_pinned_once_and_alike() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"render", "eval", "dev"}
+    assert set(extras) == {"render", "eval", "postgres", "dev"}
     direct = [*PYPROJECT["project"]["dependencies"], *(pin for pins in extras.values() for pin in pins)]
     assert [pin for pin in direct if not PIN.fullmatch(pin)] == []
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -99,18 +102,30 @@ def code(document: str) -> list[str]:
     return lines
 
 
-def test_the_musicstar_commands_of_the_documents_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = _parser()
+@pytest.mark.parametrize(
+    ("program", "parser", "commands"),
+    [
+        ("musicstar", musicstar.__main__._parser(), {"translate", "render", "train", "evaluate", "checkpoint"}),
+        (
+            "musicstar-survey",
+            survey.__main__._parser(),
+            {"check", "lock", "build", "user", "results", "simulate", "plan", "export"},
+        ),
+    ],
+)
+def test_the_commands_of_the_documents_are_understood(
+    program: str, parser: ArgumentParser, commands: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     understood = set()
     for document in ("README.md", "CONTRIBUTING.md"):
         for line in code(document):
-            if command := re.search(r"(?:^|/|-m )musicstar (.+)", line):
+            if command := re.search(rf"(?:^|/|-m ){program} (.+)", line):
                 try:
                     parser.parse_args(shlex.split(command[1], comments=True))
                 except SystemExit:
                     pytest.fail(f"{document}: {line}\n{capsys.readouterr().err}")
                 understood.add(command[1].split()[0])
-    assert understood >= {"translate", "render", "train", "evaluate", "checkpoint"}
+    assert understood >= commands
 
 
 def make(*arguments: str, programs: Path | None = None) -> subprocess.CompletedProcess[str]:
