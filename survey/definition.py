@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -163,11 +163,11 @@ def from_json(text: str) -> Study:
 def _read(root: Section) -> Study:
     """All of a study but its stimuli."""
     languages = _languages(root)
-    systems = tuple(System(key, one.string("title")) for key, one in _keyed(root, "systems", 2, 8))
+    systems = tuple(System(key, title) for key, title in _titled(root, "systems", 2, 8))
     if GOLD in (system.key for system in systems):
         root.note("systems", f"the key {GOLD!r} means the gold standard; name the system otherwise")
-    pieces = tuple(Piece(key, one.string("title")) for key, one in _keyed(root, "pieces", 1, 200))
-    directions = tuple(Direction(key, one.string("title")) for key, one in _keyed(root, "directions", 1, 20))
+    pieces = tuple(Piece(key, title) for key, title in _titled(root, "pieces", 1, 200))
+    directions = tuple(Direction(key, title) for key, title in _titled(root, "directions", 1, 20))
     trials = root.whole("trials_per_participant", 1, 100)
     if directions and trials % len(directions):
         root.note("trials_per_participant", f"{trials} is not a multiple of the {len(directions)} directions")
@@ -181,10 +181,7 @@ def _read(root: Section) -> Study:
         welcome=root.words("welcome"),
         consent=root.words("consent"),
         background=tuple(_question(key, one) for key, one in _keyed(root, "background", 0, 50)),
-        criteria=tuple(
-            Criterion(key, *(one.words(field) for field in ("title", "question", "best", "worst")))
-            for key, one in _keyed(root, "criteria", 1, 10)
-        ),
+        criteria=tuple(_criteria(root)),
         systems=systems,
         pieces=pieces,
         directions=directions,
@@ -226,6 +223,31 @@ def _keyed(root: Section, name: str, least: int, most: int) -> Iterator[tuple[st
             one.note("key", f"{key!r} is there twice")
         seen.add(key)
         yield key, one
+
+
+def _titled(root: Section, name: str, least: int, most: int) -> Iterator[tuple[str, str]]:
+    """The keys and titles of an array's tables, no two the same: results tell them apart by their titles."""
+    seen: set[str] = set()
+    for key, one in _keyed(root, name, least, most):
+        title = one.string("title")
+        _note_twice(one, [title], seen)
+        yield key, title
+
+
+def _criteria(root: Section) -> Iterator[Criterion]:
+    """The criteria, no two with the same title in one language."""
+    seen: set[str] = set()
+    for key, one in _keyed(root, "criteria", 1, 10):
+        title, question, best, worst = (one.words(field) for field in ("title", "question", "best", "worst"))
+        _note_twice(one, [f"{words} ({language})" for language, words in title.items() if words], seen)
+        yield Criterion(key, title, question, best, worst)
+
+
+def _note_twice(one: Section, titles: Sequence[str], seen: set[str]) -> None:
+    """Note the first of a table's titles that another table has too."""
+    if twice := [title for title in titles if title and title in seen]:
+        one.note("title", f"{twice[0]!r} is there twice; titles tell them apart in the results")
+    seen.update(titles)
 
 
 def _closed(sections: Iterable[Section]) -> Iterator[Section]:

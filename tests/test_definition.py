@@ -51,6 +51,29 @@ FAULTS: dict[str, tuple[str, str, int, str, str]] = {
     "a system called gold": ('key = "b"', 'key = "gold"', 18, "systems", "gold standard"),
     "system twice": ('key = "b"', 'key = "a"', 18, "systems[1].key", "twice"),
     "system in numbers": ('{ key = "b", title = "B" }', "2", 18, "systems[1]", "2 is not a table"),
+    "two systems of one title": (
+        'key = "b", title = "B"',
+        'key = "b", title = "A"',
+        18,
+        "systems[1].title",
+        "'A' is there twice",
+    ),
+    "two pieces of one title": ('"Second"', '"First"', 21, "pieces[1].title", "'First' is there twice"),
+    "two directions of one title": ('"Downwards"', '"Upwards"', 30, "directions[1].title", "'Upwards' is there twice"),
+    "two criteria of one title": (
+        "[[exclusions]]",
+        """[[criteria]]
+key = "style"
+title = { en = "Style", de = "Content" }
+question = "How well?"
+best = "best"
+worst = "worst"
+
+[[exclusions]]""",
+        56,
+        "criteria[1].title",
+        "'Content (de)' is there twice",
+    ),
     "key with a dot": ('key = "p2"', 'key = "p.2"', 21, "pieces[1].key", "pattern"),
     "empty title": ('"Second"', '""', 21, "pieces[1].title", "empty"),
     "direction without title": ('title = "Downwards"\n', "", 28, "directions[1].title", "missing"),
