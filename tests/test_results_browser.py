@@ -1,6 +1,7 @@
 """The results in a real browser: logging in, reading, excluding, at both widths and in both modes."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -232,6 +233,24 @@ def test_new_rankings_are_told_of_and_counted_when_asked(visit: Visit, served: S
     page.click("text=Update the figures")
     page.wait_for_selector("#rs-scores tbody tr")
     assert page.locator("#rs-scores table").first.locator("tbody tr").count() == len(systems)
+
+
+def test_a_database_out_of_reach_is_told_and_the_page_stays(visit: Visit, served: Served) -> None:
+    page = visit()
+    show(page, "people")
+    link = page.locator("#rs-people tbody th a").first
+    with closing(sqlite3.connect(served.folder / "survey.sqlite")) as connection:
+        connection.execute("ALTER TABLE exclusion RENAME TO exclusion_away")
+        try:
+            link.click()
+            page.wait_for_selector(".rs-trouble .ms-notice:has-text('The database cannot be read at this moment')")
+            assert serious_faults(page) == []
+        finally:
+            connection.execute("ALTER TABLE exclusion_away RENAME TO exclusion")
+    page.go_back()
+    link.click()
+    page.wait_for_selector("#rs-reason")
+    assert not page.locator(".rs-trouble .ms-notice").is_visible()
 
 
 def test_files_and_figures_are_saved(visit: Visit, tmp_path: Path) -> None:

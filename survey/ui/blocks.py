@@ -25,9 +25,9 @@ def board(report: Report, sections: Sequence[Block]) -> dict[str, Any]:
     return {"legend": "Criterion", "choices": choices, "sections": list(sections)}
 
 
-def nothing(why: str) -> dict[str, Any]:
+def nothing(why: str, title: str = "No rankings") -> dict[str, Any]:
     """A board that only says why there is none."""
-    return {"choices": [], "sections": [{"title": "No rankings", "blocks": [{"kind": "text", "text": why}]}]}
+    return {"choices": [], "sections": [{"title": title, "blocks": [{"kind": "text", "text": why}]}]}
 
 
 def why_nothing(report: Report) -> str:

@@ -1,5 +1,7 @@
 """The results page: scores, comparisons, participants, progress, for researchers who have logged in."""
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import gradio as gr
@@ -89,7 +91,9 @@ class Handlers:
         """What the rankings say."""
         _researcher(request)
         if not value:
-            return gr.skip(), nothing("No study has been built yet."), gr.skip(), gr.skip()
+            # Nothing is chosen either where the database could not be read at first.
+            why = "Please load this page again." if self._store.studies() else "No study has been built yet."
+            return gr.skip(), nothing(why), gr.skip(), gr.skip()
         chosen = _known(self._store, value)
         try:
             analysis = self._analyst.analyse(chosen)
@@ -125,10 +129,7 @@ class Handlers:
         who = _researcher(request)
         chosen = _known(self._store, value)
         session = self._store.session_of(chosen.study, _word(asked, "external"))
-        try:
-            self._store.audit(who, "find", session or f"{chosen.study}: nobody")
-        except StoreError as error:
-            return _list(self._store, chosen, message=str(error))
+        self._store.audit(who, "find", session or f"{chosen.study}: nobody")
         if session is None:
             return _list(self._store, chosen, message="No participant came with that number.")
         return _list(self._store, chosen, session=session, go=session)
@@ -148,12 +149,9 @@ class Handlers:
         """Exclude all that fall under the rules fixed beforehand."""
         who = _researcher(request)
         chosen = _known(self._store, value)
-        try:
-            under = people.under_rules(people.look(self._store, chosen.study))
-            reasons = {session: reason[:MAX_REASON] for session, reason in under.items()}
-            self._store.exclude_undecided(reasons, author=who)
-        except StoreError as error:
-            return _list(self._store, chosen, message=str(error))
+        under = people.under_rules(people.look(self._store, chosen.study))
+        reasons = {session: reason[:MAX_REASON] for session, reason in under.items()}
+        self._store.exclude_undecided(reasons, author=who)
         return _list(self._store, chosen)
 
 
@@ -163,6 +161,7 @@ def build(store: Store, analyst: Analyst) -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         head = _component("rs-head", "MusicStar.results.head(element.firstElementChild, props, watch);")
+        trouble = _component("rs-trouble", "MusicStar.results.notice(element.firstElementChild, props, watch);")
         strip = _component(
             "rs-strip",
             "MusicStar.resultsStrip(element.firstElementChild, props, watch, () => trigger('renew'));",
@@ -191,19 +190,34 @@ def build(store: Store, analyst: Analyst) -> gr.Blocks:
 
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
         latest = {"trigger_mode": "always_last", **hidden}
-        shown = [filters, score_board, comparison_board, strip]
-        page.load(do.start, None, [head, filters, strip, participants, progress], **hidden).then(
-            do.show, filters, shown, **latest
-        )
-        renewed = strip.renew(do.renew_people, filters, participants, **hidden)
-        clock.tick(do.tick, [filters, strip], [strip, progress], **hidden)
-        participants.ask_open(do.open_one, filters, participants, **latest)
-        participants.ask_find(do.find, filters, participants, **hidden)
-        decided = participants.ask_decide(do.decide, filters, participants, **hidden)
-        ruled = participants.ask_rules(do.apply_rules, filters, participants, **hidden)
+        boards = (score_board, comparison_board)
+
+        def on(event: Any, handler: Callable[..., Any], inputs: Any, outputs: Sequence[gr.HTML], **options: Any) -> Any:
+            """Let an event call a handler, and say so where the database is out of reach; what is shown then stays."""
+
+            @wraps(handler)
+            def told(*given: Any) -> tuple[Any, ...]:
+                try:
+                    found = handler(*given)
+                except StoreError as error:
+                    why = str(error)
+                    return *(nothing(why, "No results now") if one in boards else gr.skip() for one in outputs), why
+                return *(found if len(outputs) > 1 else [found]), ""
+
+            return event(told, inputs, [*outputs, trouble], **options)
+
+        shown = [filters, *boards, strip]
+        started = on(page.load, do.start, None, [head, filters, strip, participants, progress], **hidden)
+        on(started.then, do.show, filters, shown, **latest)
+        renewed = on(strip.renew, do.renew_people, filters, [participants], **hidden)
+        on(clock.tick, do.tick, [filters, strip], [strip, progress], **hidden)
+        on(participants.ask_open, do.open_one, filters, [participants], **latest)
+        on(participants.ask_find, do.find, filters, [participants], **hidden)
+        decided = on(participants.ask_decide, do.decide, filters, [participants], **hidden)
+        ruled = on(participants.ask_rules, do.apply_rules, filters, [participants], **hidden)
         # A property that is set to what it was tells nobody, so the end of the waiting is an event of its own.
         for before in (filters.chosen, renewed.then, decided.then, ruled.then):
-            before(do.show, filters, shown, **latest).then(None, js=DONE, **hidden)
+            on(before, do.show, filters, shown, **latest).then(None, js=DONE, **hidden)
     return page
 
 

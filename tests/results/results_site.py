@@ -69,8 +69,11 @@ class Site:
 
 @dataclass
 class Researcher:
+    """A researcher's browser; `trouble` is what the page said of the database after the latest event."""
+
     client: TestClient
     page: gr.Blocks
+    trouble: str = ""
 
     def event(self, name: str, *data: Any, asked: Any = None, query: str = "", status: int = 200) -> list[Any]:
         """Call one of the page's events as its browser side does."""
@@ -78,7 +81,11 @@ class Researcher:
         body = {"fn_index": number, "data": list(data), "event_data": asked, "session_hash": "abc"}
         answer = self.client.post(f"/results/gradio_api/run/predict{query}", json=body)
         assert answer.status_code == status, answer.text
-        return list(answer.json().get("data", []))
+        if status != 200:
+            return []
+        *told, trouble = answer.json()["data"]
+        self.trouble = trouble
+        return list(told)
 
 
 def build_site(survey: Tiny, folder: Path) -> Site:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from db.engine import NOT_SAVED
+from db.records import NotSaved
 from db.store import Store
 from survey import scoring
 from survey.analysis import work_out
@@ -297,6 +299,42 @@ def test_counts_are_live_and_say_when_the_figures_are_behind(small: Site) -> Non
     assert {one["title"]: one["count"] for one in now["counts"]}["rankings"] == 16
     assert progress["funnel"][0]["count"] == 4
     assert [told["__type__"] for told in ada.event("tick", None, None)] == ["update"] * 2
+
+
+def test_a_database_out_of_reach_is_told_in_a_sentence(small: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, value, session = small.researcher(), Filters("tiny").to_json(), small.sessions()[0]
+    strip = ada.event("show", value)[3]
+    assert ada.trouble == ""
+
+    def refuse(*_: Any) -> None:
+        raise NotSaved("The database cannot be read at this moment. Please try again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "reading", refuse)
+        for name, data, asked in (
+            ("start", (), None),
+            ("show", (value,), None),
+            ("show", (None,), None),
+            ("tick", (value, strip), None),
+            ("renew_people", (value,), None),
+            ("open_one", (value,), {"session": session}),
+            ("find", (value,), {"external": "THIRD-3"}),
+            ("decide", (value,), {"session": session, "exclude": True, "reason": "x"}),
+            ("apply_rules", (value,), None),
+        ):
+            told = ada.event(name, *data, asked=asked)
+            assert ada.trouble == "The database cannot be read at this moment. Please try again.", name
+            boards = [one for one in told if "sections" in one]
+            assert len(boards) == (2 if name == "show" else 0)
+            assert all(ada.trouble in json.dumps(one) for one in boards)
+            assert not any("value" in one for one in told if one not in boards)
+    monkeypatch.setattr(small.store, "patience_s", 0.1)
+    with small.store.writing():
+        assert "value" not in ada.event("apply_rules", value)[0]
+        assert ada.trouble == NOT_SAVED
+    assert ada.event("show", None)[1]["sections"][0]["blocks"][0]["text"] == "Please load this page again."
+    assert ada.event("tick", value, strip)[0] == strip
+    assert ada.trouble == ""
 
 
 def test_versions_with_other_systems_are_never_counted_together(small: Site, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ window.MusicStar ||= {};
                   studies.map((one) => node("option", { value: one.name, selected: one.name === study }, one.title)),
                 ),
               )
-            : node("p", { class: "ms-lead" }, studies[0]?.title ?? "There is no study yet."),
+            : node("p", { class: "ms-lead" }, studies[0]?.title ?? (props.value ? "There is no study yet." : "")),
           node(
             "form",
             { class: "rs-who", method: "post", action: "/results/logout" },
@@ -219,5 +219,14 @@ window.MusicStar ||= {};
     show();
   };
 
-  window.MusicStar.results = { head, board, table, here };
+  /** A sentence on what cannot be done at this moment. */
+  const notice = (root, props, watch) => {
+    const said = window.MusicStar.node("p", { class: "ms-notice", role: "alert" });
+    root.append(said);
+    const show = () => (said.textContent = props.value || "");
+    watch("value", show);
+    show();
+  };
+
+  window.MusicStar.results = { head, notice, board, table, here };
 }
