@@ -34,6 +34,7 @@ class Levels:
     true_peak_dbtp: float
     samples: int
     sample_rate: int
+    channels: int
 
     @property
     def highest_lufs(self) -> float:
@@ -67,8 +68,9 @@ def measure(study: Study) -> dict[Stimulus, Levels]:
     Raises
     ------
     StudyError
-        With a fault for each stimulus that is missing, changed, not playable, of another length or sample rate than
-        the others of its piece and direction, or with peaks so high that all would have to be too quiet.
+        With a fault for each stimulus that is missing, changed, not playable, of another length, sample rate or
+        number of channels than the others of its piece and direction, or with peaks so high that all would have to
+        be too quiet.
     """
     check_files(study)
     faults: list[Fault] = []
@@ -80,7 +82,7 @@ def measure(study: Study) -> dict[Stimulus, Levels]:
             faults.append(Fault(str(stimulus.path), str(error)))
             continue
         loudness, peak = sound.loudness_lufs(), sound.true_peak_dbtp()
-        levels[stimulus] = Levels(loudness, peak, len(sound.wav), sound.sample_rate)
+        levels[stimulus] = Levels(loudness, peak, len(sound.wav), sound.sample_rate, sound.channels)
     faults += _differing(levels)
     faults += [
         Fault(
@@ -97,7 +99,7 @@ def measure(study: Study) -> dict[Stimulus, Levels]:
 
 
 def _differing(levels: Mapping[Stimulus, Levels]) -> Iterator[Fault]:
-    """A fault for each stimulus whose length or sample rate is not that of its set's first, the gold standard."""
+    """A fault for each stimulus whose shape is not that of its set's first, the gold standard."""
     sets: defaultdict[tuple[str, str], list[Stimulus]] = defaultdict(list)
     for stimulus in levels:
         sets[stimulus.piece, stimulus.direction].append(stimulus)
@@ -108,10 +110,17 @@ def _differing(levels: Mapping[Stimulus, Levels]) -> Iterator[Fault]:
             if found.sample_rate != expected.sample_rate:
                 problem = f"{found.sample_rate} Hz; {first.path.name} has {expected.sample_rate} Hz"
                 yield Fault(str(stimulus.path), problem)
+            elif found.channels != expected.channels:
+                problem = f"{_channels(found)}; {first.path.name} has {_channels(expected)}"
+                yield Fault(str(stimulus.path), problem)
             elif found.samples != expected.samples:
                 yield Fault(
                     str(stimulus.path), f"{found.samples} samples long; {first.path.name} has {expected.samples}"
                 )
+
+
+def _channels(level: Levels) -> str:
+    return "one channel" if level.channels == 1 else f"{level.channels} channels"
 
 
 def alike(study: Study) -> list[tuple[Stimulus, Stimulus]]:

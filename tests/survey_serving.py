@@ -38,7 +38,8 @@ WHERE trial.public = ? AND response.is_current"""
 SCREENING = """SELECT screening.volume, screening.headphones, screening.answers_json FROM screening
 JOIN trial ON trial.session_id = screening.session_id WHERE trial.public = ? ORDER BY screening.id DESC"""
 # What cannot be operated by a finger, and what sticks out.
-TOO_SMALL = """() => [...document.querySelectorAll('.sv-survey :is(button, a, summary, select, .sv-option, .ms-check, [role=slider], [type=range])')]
+TOO_SMALL = """() => [...document.querySelectorAll(
+    '.sv-survey :is(button, a, summary, select, .sv-option, .ms-check, [role=slider], [type=range])')]
   .filter((e) => e.checkVisibility())
   .filter((e) => { const {width, height} = e.getBoundingClientRect(); return height < 43.5 || width < 43.5; })
   .map((e) => e.outerHTML.slice(0, 120))"""

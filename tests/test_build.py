@@ -204,14 +204,23 @@ def test_all_faults_of_the_files_are_reported_at_once(file: Path, store: Store, 
     soundfile.write(tmp_path / "p1.up.a.wav", noise(1, level=0.01, seconds=1.1), RATE)
     soundfile.write(tmp_path / "p2.up.a.wav", noise(1, level=0.01, seconds=3.0), 16_000)
     soundfile.write(tmp_path / "p2.up.b.wav", np.zeros(12_000), RATE)
+    soundfile.write(tmp_path / "p2.down.a.wav", np.stack([noise(1, level=0.01)] * 2, axis=1), RATE)
     study = rewrite(file, "p1.down.a.wav", spike)
     with pytest.raises(StudyError) as caught:
         build(study, store, tmp_path / "media")
     problems = {Path(fault.field).name: fault.problem for fault in caught.value.faults}
-    assert problems.keys() == {"p1.down.b.wav", "p1.up.a.wav", "p2.up.a.wav", "p2.up.b.wav", "p1.down.a.wav"}
+    assert problems.keys() == {
+        "p1.down.b.wav",
+        "p1.up.a.wav",
+        "p2.up.a.wav",
+        "p2.up.b.wav",
+        "p1.down.a.wav",
+        "p2.down.a.wav",
+    }
     assert "not readable" in problems["p1.down.b.wav"]
     assert problems["p1.up.a.wav"] == "8800 samples long; p1.up.gold.wav has 8000"
     assert problems["p2.up.a.wav"] == "16000 Hz; p2.up.gold.wav has 8000 Hz"
+    assert problems["p2.down.a.wav"] == "2 channels; p2.down.gold.wav has one channel"
     assert "silent" in problems["p2.up.b.wav"]
     assert "dB above its loudness" in problems["p1.down.a.wav"]
     assert not (tmp_path / "media").exists()
@@ -270,6 +279,6 @@ def test_files_with_the_same_content_are_told(file: Path) -> None:
 
 
 def test_the_common_loudness_is_that_of_broadcasts_where_peaks_allow() -> None:
-    level = building.Levels(loudness_lufs=-30, true_peak_dbtp=-18, samples=1, sample_rate=RATE)
+    level = building.Levels(loudness_lufs=-30, true_peak_dbtp=-18, samples=1, sample_rate=RATE, channels=1)
     assert common_loudness([level]) == -23
     assert common_loudness([level, replace(level, true_peak_dbtp=-4)]) == -27
