@@ -130,7 +130,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         below=survey.heads,
     )
     survey.guard(app)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, eventless=("/survey",))
     app.mount("/ui", StaticFiles(directory=STATIC))
 
     @app.get("/healthz")

@@ -261,7 +261,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from survey import exchange
 
-    everything = exchange.read(Path(arguments.file).read_bytes())
+    everything = exchange.checked(exchange.read(Path(arguments.file).read_bytes()))
     with _store(_place(arguments)) as store:
         counts = store.restore(everything)
         store.audit("musicstar-survey", "import", everything.study)

@@ -15,7 +15,7 @@ from db.records import StoreError, VersionRecord
 from db.store import Store
 from survey import published
 from survey.analysis import Analysis, begin_work, work_out
-from survey.definition import Study, from_json
+from survey.definition import Study, StudyError, from_json
 
 KEPT = 32
 # Groups that rankings can be chosen by: columns of the frame.
@@ -157,11 +157,14 @@ class Analyst:
 
 
 def definition(versions: tuple[VersionRecord, ...], number: int | None = None) -> Study:
-    """The study as a version defines it, the latest by default; raises StoreError where there is none."""
+    """The study as a version defines it, the latest by default; raises StoreError where none can be read."""
     chosen = [version for version in versions if number in (None, version.number)]
     if not chosen:
         raise StoreError("There is no such version of this study.")
-    return from_json(chosen[-1].config_json)
+    try:
+        return from_json(chosen[-1].config_json)
+    except StudyError as error:
+        raise StoreError(f"Version {chosen[-1].number} of this study cannot be read: {error}") from error
 
 
 def first_filters(store: Store, wanted: str) -> Filters | None:
@@ -172,7 +175,7 @@ def first_filters(store: Store, wanted: str) -> Filters | None:
     fullest = max(known, key=lambda name: sum(version.answers for version in known[name]))
     study = wanted if wanted in known else fullest
     versions = known[study]
-    ranked = {tuple(system.key for system in from_json(version.config_json).systems) for version in versions}
+    ranked = {tuple(system.key for system in definition((version,)).systems) for version in versions}
     return Filters(study, None if len(ranked) == 1 else versions[-1].number)
 
 

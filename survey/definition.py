@@ -60,6 +60,8 @@ CONTACT = "{contact}"
 SET = ("piece", "direction", "system")
 DEFAULT_PATTERN = "{piece}.{direction}.{system}.flac"
 MAX_STIMULI = 20_000
+# Rules of exclusion that stored versions may name and that no session can fall under.
+RETIRED = ("unheard",)
 
 
 def shipped(name: str) -> Path:
@@ -141,6 +143,8 @@ def from_json(text: str) -> Study:
         raise StudyError(document.name, [Fault("", f"not valid JSON ({error})")]) from error
     if not isinstance(table, dict):
         raise StudyError(document.name, [Fault("", "not a table")])
+    if isinstance(rules := table.get("exclusions"), list):
+        table["exclusions"] = [rule for rule in rules if not (isinstance(rule, dict) and rule.get("kind") in RETIRED)]
     root = Section(document, table)
     study = _read(root)
     found = tuple(

@@ -17,7 +17,8 @@ import pandas as pd
 
 from db.records import Export
 from survey.codebook import RANKINGS, TABLES, Column, codebook
-from survey.definition import Study
+from survey.definition import Study, StudyError, from_json
+from survey.tables import KEY
 
 FORMAT = "music-star-studio survey"
 FORMAT_VERSION = 2
@@ -108,6 +109,23 @@ def read(content: bytes) -> Export:
         tables[str(name)] = tuple(rows)
     export = Export(study, tables)
     _check(export)
+    return export
+
+
+def checked(export: Export) -> Export:
+    """The same export, once it is seen to be of one study that can be read; raises ExchangeError."""
+    if not KEY.fullmatch(export.study) or [row["name"] for row in export.tables.get("study", ())] != [export.study]:
+        raise ExchangeError(f"It is not of the one study {export.study!r} that it names.")
+    if not export.tables.get("version"):
+        raise ExchangeError("It holds no version of the study.")
+    for number, row in enumerate(export.tables["version"], 1):
+        try:
+            from_json(str(row["config_json"]))
+        except StudyError as error:
+            raise ExchangeError(f"version, row {number}, config_json: {error}") from error
+    for number, row in enumerate(export.tables.get("background", ()), 1):
+        if not isinstance(json.loads(row["answers_json"]), dict):
+            raise ExchangeError(f"background, row {number}, answers_json: expected answers by question.")
     return export
 
 

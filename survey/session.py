@@ -31,7 +31,7 @@ from db.records import (
 )
 from db.sessions import hash_external
 from db.store import Store
-from survey.definition import Question, Study, Text, from_json
+from survey.definition import Question, Study, StudyError, Text, from_json
 from survey.design import layout_of, slots_after
 
 T = TypeVar("T")
@@ -252,7 +252,10 @@ def _kept(work: Callable[[], T]) -> T:
 
 @lru_cache(maxsize=32)
 def _definition(config_json: str) -> Study:
-    return from_json(config_json)
+    try:
+        return from_json(config_json)
+    except StudyError as error:
+        raise SurveyError(409, "This survey cannot be opened, because its description cannot be read.") from error
 
 
 def say(text: Text, language: str) -> str:

@@ -11,7 +11,7 @@ from survey.lines import Place, lines_of
 MAX_WORDS = 20_000
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+LANGUAGE = re.compile(r"(?=.{2,16}$)[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True)

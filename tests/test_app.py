@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +205,10 @@ def test_examples_are_taken_in_either_domain(serve: Callable[[Visit], Any], tmp_
     serve(visit)
 
 
+async def _pieces() -> AsyncIterator[bytes]:
+    yield b"{}"
+
+
 def test_every_answer_is_guarded_and_only_needed_routes_are_open(serve: Callable[[Visit], Any]) -> None:
     async def visit(client: httpx.AsyncClient) -> None:
         for path in ("/", "/healthz", "/ui/player.js", "/media/x", "/gradio_api/info", "/config"):
@@ -231,6 +235,13 @@ def test_every_answer_is_guarded_and_only_needed_routes_are_open(serve: Callable
             assert (await client.get(path)).status_code in {403, 404}, path
         for path in ("/gradio_api/upload", "/gradio_api/call/run", "/gradio_api/component_server"):
             assert (await client.post(path)).status_code == 404, path
+        event = {"data": [], "fn_index": 0, "session_hash": "x"}
+        for path in ("run/predict", "queue/join"):
+            assert (await client.post(f"/survey/gradio_api/{path}", json=event)).status_code == 404, "it has no events"
+            large = await client.post(f"/gradio_api/{path}", content=b"[" * 1_000_001)
+            assert large.status_code == 413, path
+            unmeasured = await client.post(f"/gradio_api/{path}", content=_pieces())
+            assert unmeasured.status_code == 411, path
         assert (await client.get("/healthz")).json() == {"ok": True, "orders": 0}
         page = (await client.get("/", headers={"accept-encoding": "gzip, br"})).text
         head = page[: page.index("<script")]

@@ -22,6 +22,7 @@ FAULTS: dict[str, tuple[str, str, int, str, str]] = {
     "language missing": (', de = "Titel"', "", 3, "title.de", "missing"),
     "language unknown": ('de = "Titel" }', 'de = "Titel", fr = "Titre" }', 3, "title.fr", "unknown"),
     "language tag": ('["en", "de"]', '["en", "de", "Klingon"]', 2, "languages[2]", "'Klingon' is not a tag"),
+    "language tag too long": ('["en", "de"]', '["en", "de-x-as-long-as-1"]', 2, "languages[1]", "is not a tag"),
     "language twice": ('["en", "de"]', '["en", "de",\n "en"]', 3, "languages[2]", "twice"),
     "no language": ('["en", "de"]', "[]", 2, "languages", "names none"),
     "languages as a string": ('["en", "de"]', '"en"', 2, "languages", "not an array of strings"),
@@ -225,6 +226,13 @@ def test_words_of_the_pages_that_are_not_translated(write: Callable[[str], Path]
     assert set(left) == {"de"}
     assert definition.untranslated(replace(study, strings={})) == {"de": left["de"] + 1}
     assert definition.untranslated(load(definition.shipped("music-star"))) == {}
+
+
+def test_a_stored_version_may_name_a_rule_that_is_gone(write: Callable[[str], Path]) -> None:
+    study = load(write(TINY))
+    table = json.loads(definition.to_json(study))
+    table["exclusions"].append({"kind": "unheard", "threshold": 0, "description": "Never played."})
+    assert definition.from_json(json.dumps(table)).exclusions == study.exclusions
 
 
 # The built-in study

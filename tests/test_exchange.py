@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from db.records import Export
 from survey.codebook import RANKINGS, TABLES, Column, codebook
 from survey.definition import Study, load, shipped
-from survey.exchange import ExchangeError, rankings_csv, read, to_json, to_zip
+from survey.definition import to_json as to_text
+from survey.exchange import ExchangeError, checked, rankings_csv, read, to_json, to_zip
 
+ANSWERED = {"answers_json": '{"age": 30}'}
 KINDS: Mapping[str, st.SearchStrategy[Any]] = {
     "text": st.text(st.characters(exclude_categories=()), max_size=12)
     | st.sampled_from(["", "=1+1", '"x"', "-", "@a", "a,b\r\nc", "null", "3", "true", " x ", "\N{PILE OF POO}", '="'])
@@ -196,3 +198,27 @@ def test_a_changed_archive_is_refused_with_file_and_line(
                 new.writestr(known, changed)
     with pytest.raises(ExchangeError, match=message):
         read(out.getvalue())
+
+
+def test_an_export_is_taken_where_it_is_of_one_study_that_can_be_read(study: Study) -> None:
+    def export(**changes: Mapping[str, Any]) -> Export:
+        first = {"study": {"name": "music-star"}, "version": {"config_json": to_text(study)}, "background": ANSWERED}
+        tables = some_export().tables
+        return Export(
+            "music-star",
+            {**tables, **{name: ({**tables[name][0], **row, **changes.get(name, {})},) for name, row in first.items()}},
+        )
+
+    assert checked(export()) == export()
+    for changes, message in (
+        ({"study": {"name": "other"}}, "not of the one study 'music-star'"),
+        ({"version": {"config_json": "{}"}}, "version, row 1, config_json"),
+        ({"background": {"answers_json": "[]"}}, "background, row 1, answers_json"),
+    ):
+        with pytest.raises(ExchangeError, match=message):
+            checked(export(**changes))
+    whole = export()
+    with pytest.raises(ExchangeError, match="no version"):
+        checked(replace(whole, tables={**whole.tables, "version": ()}))
+    with pytest.raises(ExchangeError, match="not of the one study"):
+        checked(replace(whole, study="../x"))

@@ -1,7 +1,7 @@
 """What stands between the server and the pages: security headers, the few open routes of Gradio, and our heads."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from unittest.mock import patch
 
 from fastapi.responses import Response
@@ -24,6 +24,9 @@ HEADERS = {
 GRADIO_ROUTES = re.compile(
     r"^(queue/(join|data)|run/predict|cancel|reset|startup-events|app_id|theme\.css|heartbeat/\w+)/?$"
 )
+EVENTS = re.compile(r"^(queue/|run/)")
+# Gradio reads a body whole before it looks at it; what our pages send is a few hundred bytes.
+MOST_BYTES = 1_000_000
 
 
 def import_gradio() -> None:
@@ -36,10 +39,15 @@ def import_gradio() -> None:
 
 
 class Guard:
-    """Adds the security headers, and answers 404 to what Gradio serves but the pages do not need."""
+    """Adds the security headers, and refuses what Gradio takes or serves but the pages do not need.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Parameters
+    ----------
+    eventless : pages that have no events
+    """
+
+    def __init__(self, app: ASGIApp, *, eventless: Sequence[str] = ()) -> None:
+        self._app, self._eventless = app, eventless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,10 +62,23 @@ class Guard:
                 message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in known)]
             await send(message)
 
-        _, inner, rest = scope["path"].partition("/gradio_api/")
-        blocked = bool(inner) and not GRADIO_ROUTES.match(rest)
-        app = Response(status_code=404) if blocked else self._app
+        status = self._refusal(scope)
+        app = Response(status_code=status) if status else self._app
         await app(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> int:
+        """The status that a request to Gradio is refused with, or 0."""
+        page, inner, rest = scope["path"].partition("/gradio_api/")
+        if not inner:
+            return 0
+        if not GRADIO_ROUTES.match(rest) or (page in self._eventless and EVENTS.match(rest)):
+            return 404
+        if scope["method"] in {"GET", "HEAD"}:
+            return 0
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if not length.isdigit():
+            return 411
+        return 413 if int(length) > MOST_BYTES else 0
 
 
 class Dress:

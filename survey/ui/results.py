@@ -43,7 +43,7 @@ def offer(store: Store, filters: Filters) -> dict[str, Any]:
     }
     language = study.languages[0]
     for question in study.background:
-        if question.key in LEGENDS:
+        if question.key in LEGENDS and question.kind == "choice":
             titles[question.key] = {one.key: say(one.text, language) for one in question.options}
     groups = []
     for name, legend in LEGENDS.items():
@@ -253,8 +253,12 @@ def _known(store: Store, value: Any) -> Filters:
 def _studies(store: Store) -> list[dict[str, str]]:
     found = []
     for name in store.studies():
-        study = definition(store.versions(name), None)
-        found.append({"name": name, "title": say(study.title, study.languages[0])})
+        try:
+            study = definition(store.versions(name))
+            title = say(study.title, study.languages[0])
+        except StoreError:
+            title = name
+        found.append({"name": name, "title": title})
     return found
 
 

@@ -225,3 +225,20 @@ def test_links(visit: Visit, served: Served) -> None:
     panel.wait_for_selector("text=I agree, and begin")
     unknown = visit("?study=nothing")
     assert "There is no such study." in unknown.inner_text(".sv-page")
+    # A "+" in a link reads as a space; a number that cannot be used is named, and a preview is one however it is said.
+    mail = visit("?study=music-star&participant=a+b@c.de%20&preview=TRUE")
+    mail.wait_for_selector("text=Preview: nothing you do here counts")
+    assert state(mail)["participant"] == "a+b@c.de"
+    odd = visit("?study=music-star&participant=%3Cb%3E")
+    assert "The participant number in this link, <b>, has characters" in odd.inner_text(".sv-page")
+
+
+def test_a_browser_without_cookies_or_with_a_damaged_store(visit: Visit) -> None:
+    refusing = "Object.defineProperty(Navigator.prototype, 'cookieEnabled', {get: () => false})"
+    page = visit("?study=music-star", script=refusing)
+    assert page.inner_text("h1") == "This browser keeps no cookies"
+    for outbox in ("null", "[null]", '[{"path": "answers"}]', "3"):
+        kept = f'{{"outbox": {outbox}, "times": 3}}'
+        script = f"localStorage.setItem('musicstar.survey:music-star:DAMAGED', {kept!r})"
+        page = visit("?study=music-star&participant=DAMAGED", script=script)
+        page.wait_for_selector("text=I agree, and begin")

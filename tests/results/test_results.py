@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -367,3 +368,23 @@ def test_without_a_study_and_without_rankings(tmp_path: Path) -> None:
     head, *_ = nothing.event("start")
     assert head == {"name": "ada", "study": "", "studies": []}
     assert "No study has been built yet" in json.dumps(nothing.event("show", None))
+
+
+def test_a_study_that_cannot_be_read_leaves_the_others_alone(small: Site, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "survey.sqlite") as connection:
+        connection.execute("INSERT INTO study (name, salt, created_at) VALUES ('broken', 'x', 'x')")
+        connection.execute(
+            "INSERT INTO version (study_id, number, config_json, sha256, created_at) "
+            "SELECT id, 1, '{}', 'x', 'x' FROM study WHERE name = 'broken'"
+        )
+    ada = small.researcher()
+    head, *_ = ada.event("start", query="?study=tiny")
+    assert [one["name"] for one in head["studies"]] == ["broken", "tiny"]
+    assert not ada.trouble
+    ada.event("start", query="?study=broken")
+    assert "cannot be read" in str(ada.trouble)
+    refused = small.survey.visitor().post(
+        "open", {"study": "broken", "participant": "", "language": "en", "preview": False}
+    )
+    assert refused.status_code == 409
+    assert "cannot be read" in refused.json()["error"]

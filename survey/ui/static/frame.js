@@ -57,6 +57,8 @@ window.MusicStar.frame = (root, text) => {
       write(preview, "preview");
       progress.setAttribute("aria-label", text("progress"));
       document.documentElement.lang = state.language;
+      const locale = new Intl.Locale(state.language);
+      document.documentElement.dir = (locale.getTextInfo?.() ?? locale.textInfo)?.direction ?? "ltr";
     },
     /** How much of all is done, 0 to 1. */
     advance: (share) => {

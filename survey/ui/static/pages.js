@@ -3,6 +3,7 @@
 window.MusicStar ||= {};
 
 (() => {
+  const LONGEST_TEXT = 2000; // As many characters as the server takes.
   const MOST_OPTIONS = 8; // More are a list to open.
   const { MusicStar } = window;
 
@@ -79,8 +80,11 @@ window.MusicStar ||= {};
     if (asked.kind === "choice") {
       const offered = [{ key: "", text: text("choose") }, ...asked.options];
       field = node("select", { id, onchange: changed }, offered.map((option) => node("option", { value: option.key, selected: option.key === (given ?? "") }, option.text)));
+    } else if (asked.kind === "text") {
+      field = node("textarea", { id, rows: 2, maxlength: LONGEST_TEXT, oninput: changed });
+      field.value = given ?? "";
     } else {
-      field = node("input", { id, type: "text", maxlength: 500, inputmode: asked.kind === "number" ? "numeric" : null, oninput: changed, autocomplete: "off" });
+      field = node("input", { id, type: "text", maxlength: 12, inputmode: "numeric", oninput: changed, autocomplete: "off" });
       field.value = given ?? "";
     }
     if (asked.required) field.setAttribute("aria-required", "true");

@@ -33,7 +33,7 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
 
   const working = () => document.body.classList.add("rs-working");
   const chips = (flags) => flags.map((flag) => node("span", { class: "rs-flag" }, flag));
-  const wanted = () => (location.hash.startsWith("#participant=") ? decodeURIComponent(location.hash.slice(13)) : "");
+  const wanted = () => /^#participant=(s_[0-9a-f]+)$/.exec(location.hash)?.[1] ?? "";
 
   const list = (told) => {
     const rows = told.rows.filter(fits[only]);

@@ -10,6 +10,8 @@ window.MusicStar ||= {};
   const MOST_EVENTS = 50;
   // A connection that hangs is no reason to wait; the answer is kept.
   const SLOW_MS = 5000;
+  // The longest time that the server takes: 24 days.
+  const LONGEST_MS = 2 ** 31 - 1;
 
   const nameOf = (trial, criterion) => `${trial}/${criterion}`;
 
@@ -40,7 +42,8 @@ window.MusicStar ||= {};
 
     /* ---- answers ---- */
     // What the server has meanwhile is not sent again; what it has not goes on from where it is now.
-    const left = kept.outbox.filter(({ path, body }) => {
+    const whole = Array.isArray(kept.outbox) ? kept.outbox.filter((entry) => entry?.path && entry.body) : [];
+    const left = whole.filter(({ path, body }) => {
       const trial = trials.get(body.trial);
       return path === "events" || (trial && !trial.answered[body.criterion]);
     });
@@ -121,7 +124,7 @@ window.MusicStar ||= {};
     const clock = (trial, criterion) => {
       const name = nameOf(trial, criterion);
       const began = performance.now() - (kept.times[name] ?? 0);
-      running = { name, elapsed: () => Math.round(performance.now() - began) };
+      running = { name, elapsed: () => Math.min(Math.round(performance.now() - began), LONGEST_MS) };
       return running.elapsed;
     };
     const keepTime = () => {

@@ -251,8 +251,8 @@ window.MusicStar.survey = (root, props) => {
   /* ---- coming in ---- */
   // Whoever opens the bare link again may be the one who has begun here.
   const lately = record(`musicstar.survey.lately:${study}`);
-  const given = query.get("participant") || query.get("PROLIFIC_PID") || "";
-  const preview = ["1", "true"].includes(query.get("preview"));
+  const given = (query.get("participant") || query.get("PROLIFIC_PID") || "").trim().replaceAll(" ", "+"); // A "+" in a link reads as a space.
+  const preview = !["", "0", "false", "no"].includes((query.get("preview") ?? "").toLowerCase());
 
   const setAddress = (name, value) => {
     const address = new URL(location.href);
@@ -281,12 +281,15 @@ window.MusicStar.survey = (root, props) => {
     resumed = state.trials.some(({ answered: done }) => Object.values(done).some(Boolean));
     saving.begin();
   };
-  const open = async (participant, language = query.get("language") ?? "") => {
+  const open = async (participant, language = (query.get("language") ?? "").slice(0, 16)) => {
     const once = async () => {
       take(await ask("open", { study, participant, language, preview }));
       route();
     };
-    const hopeless = (trouble) => frame.show(pages.notice({ title: text("failed_title"), words: trouble.message }));
+    const hopeless = (trouble) => {
+      const words = trouble.field === "participant" ? text("bad_participant", { id: participant }) : trouble.message;
+      frame.show(pages.notice({ title: text("failed_title"), words }));
+    };
     const waiting = () => {
       if (frame.shown?.name !== "unreachable") frame.notice("unreachable_title", "unreachable");
       frame.shown.name = "unreachable";
@@ -296,7 +299,8 @@ window.MusicStar.survey = (root, props) => {
 
   if (navigator.audioSession) navigator.audioSession.type = "playback"; // Heard also where the ringer is switched off.
   const before = !given && !preview && lately.read().participant;
-  if (before)
+  if (!navigator.cookieEnabled) frame.notice("no_cookies_title", "no_cookies");
+  else if (before)
     frame.notice("resume_title", "resume", [
       [text("resume_yes"), () => open(before)],
       [text("resume_no"), () => open("")],
