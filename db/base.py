@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, ForeignKeyConstraint, Integer, MetaData, String, text
-from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy import Boolean, ForeignKey, ForeignKeyConstraint, Integer, MetaData, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Instants are text in UTC, of one width, so that they sort and read alike everywhere: 2026-01-31T12:00:00.000000Z
@@ -48,13 +47,3 @@ def together(first: str, *others: str, table: str) -> ForeignKeyConstraint:
 def flag(name: str) -> Mapped[bool]:
     """Yes or no, which SQLite is told to check."""
     return mapped_column(Boolean(create_constraint=True, name=name))
-
-
-def study_told(context: DefaultExecutionContext) -> int | None:
-    """The study of the session, or with the name, that the detail of an audit row begins with; of a login none."""
-    row = context.get_current_parameters()  # type: ignore[no-untyped-call]
-    if row["action"].startswith("log"):
-        return None
-    known = text("SELECT study_id FROM session WHERE public = :about UNION SELECT id FROM study WHERE name = :about")
-    found: int | None = context.connection.execute(known, {"about": row["detail"].partition(":")[0]}).scalar()
-    return found

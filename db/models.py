@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import INSTANT, OPAQUE, Base, flag, identity, study_told, to, together, words
+from db.base import INSTANT, OPAQUE, Base, flag, identity, to, together, words
 
 MAX_SYSTEMS = 8
 metadata = Base.metadata
@@ -381,4 +381,4 @@ class Audit(Base):
     actor: Mapped[str] = words(64)
     action: Mapped[str] = words(64)
     detail: Mapped[str] = mapped_column(Text)
-    study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"), default=study_told)
+    study_id: Mapped[int | None] = mapped_column(ForeignKey("study.id"))

@@ -297,23 +297,25 @@ class Reports(Answers):
     def _sign(self, connection: Connection, session: str, *, excluded: bool, reason: str, author: str) -> None:
         if not reason.strip() or not author.strip():
             raise StoreError("An exclusion needs a reason and an author.")
-        known = connection.execute(select(Session.id).where(Session.public == session)).scalar()
+        known = connection.execute(select(Session.id, Session.study_id).where(Session.public == session)).first()
         if known is None:
             raise StoreError(f"There is no session {session!r}.")
         values = {
-            "session_id": known,
+            "session_id": known.id,
             "created_at": self.instant(),
             "excluded": excluded,
             "reason": reason.strip(),
             "author": author.strip(),
         }
         connection.execute(insert(Exclusion).values(values))
-        self._note(connection, author, "exclude" if excluded else "include", f"{session}: {reason.strip()}")
+        detail = f"{session}: {reason.strip()}"
+        self._note(connection, author, "exclude" if excluded else "include", detail, known.study_id)
 
-    def audit(self, actor: str, action: str, detail: str) -> None:
-        """Keep what somebody did."""
+    def audit(self, actor: str, action: str, detail: str, *, study: str = "") -> None:
+        """Keep what somebody did, to the study with a name where it was to one."""
         with self.writing() as connection:
-            self._note(connection, actor, action, detail)
+            number = connection.execute(select(Study.id).where(Study.name == study)).scalar()
+            self._note(connection, actor, action, detail, number)
 
     def audits(self, *, most: int = 1000) -> tuple[AuditRecord, ...]:
         """What was done, the latest first."""
@@ -321,8 +323,14 @@ class Reports(Answers):
         with self.reading() as connection:
             return tuple(AuditRecord(**row) for row in connection.execute(statement.limit(most)).mappings())
 
-    def _note(self, connection: Connection, actor: str, action: str, detail: str) -> None:
-        values = {"created_at": self.instant(), "actor": actor[:64], "action": action[:64], "detail": detail}
+    def _note(self, connection: Connection, actor: str, action: str, detail: str, study: int | None) -> None:
+        values = {
+            "created_at": self.instant(),
+            "actor": actor[:64],
+            "action": action[:64],
+            "detail": detail,
+            "study_id": study,
+        }
         connection.execute(insert(Audit).values(values))
 
 

@@ -162,7 +162,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         if store.funnel(name)["opened"]:
             raise ValueError(f"{name} has participants already; build it in a new --data folder and simulate there")
         shares = ", ".join(f"{system} {strength:g}" for system, strength in strengths.items())
-        store.audit("musicstar-survey", "simulate", f"{name}: {arguments.participants} simulated, {shares}")
+        store.audit("musicstar-survey", "simulate", f"{arguments.participants} simulated, {shares}", study=name)
         simulate(
             SurveyDesk(store, where.media),
             name,
@@ -243,7 +243,7 @@ def _export(arguments: argparse.Namespace) -> int:
         *earlier, latest = (from_json(version.config_json) for version in store.versions(name))
         everything = store.history(name)
         rankings = store.rankings(name)
-        store.audit("musicstar-survey", "export", f"{name}: {out.suffix}")
+        store.audit("musicstar-survey", "export", out.suffix, study=name)
     if out.suffix == ".zip":
         content = exchange.to_zip(everything, latest, rankings, earlier=earlier)
     else:
@@ -264,7 +264,7 @@ def _import(arguments: argparse.Namespace) -> int:
     everything = exchange.checked(exchange.read(Path(arguments.file).read_bytes()))
     with _store(_place(arguments)) as store:
         counts = store.restore(everything)
-        store.audit("musicstar-survey", "import", everything.study)
+        store.audit("musicstar-survey", "import", "", study=everything.study)
     print(f"{everything.study}: {', '.join(f'{count} of {table}' for table, count in counts.items() if count)}")
     print("`build` writes its clips again, given the same study and stimuli")
     return 0

@@ -29,17 +29,16 @@ def test_the_audit_of_a_study_goes_with_it_and_no_other(survey: Tiny, tmp_path: 
     add_version(survey.store, tiny_study("second"), survey.desk.media)
     session = survey.store.participants("tiny").session[0]
     survey.store.exclude(session, reason="second: no", author="ada")
-    for action, detail in (
-        ("find", session),
-        ("find", "tiny: nobody"),
-        ("import", "tiny"),
-        ("export", "second: all.zip"),
-        ("login", "tiny"),
-        ("login refused", "second"),
-        ("logout", ""),
-        ("look", "elsewhere"),
+    for action, detail, study in (
+        ("find", session, "tiny"),
+        ("find", "nobody", "tiny"),
+        ("import", "second", "tiny"),
+        ("export", "all.zip", "second"),
+        ("login", "tiny", ""),
+        ("login refused", "second", ""),
+        ("look", "elsewhere", "nowhere"),
     ):
-        survey.store.audit("ada", action, detail)
+        survey.store.audit("ada", action, detail, study=study)
     told = {name: survey.store.history(name).tables["audit"] for name in ("tiny", "second")}
     assert [row["action"] for row in told["tiny"]] == ["exclude", "find", "find", "import"]
     assert [row["action"] for row in told["second"]] == ["export"]

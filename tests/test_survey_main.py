@@ -112,7 +112,7 @@ def test_participants_are_simulated_only_where_there_are_none(
     assert not Path("real.sqlite").exists()
     store = place.place("data").store()
     assert store.funnel("tiny")["complete"] == 2
-    assert [(one.action, one.detail) for one in store.audits()] == [("simulate", "tiny: 2 simulated, a 1, b 9")]
+    assert [(one.action, one.detail) for one in store.audits()] == [("simulate", "2 simulated, a 1, b 9")]
     store.close()
 
 

@@ -48,7 +48,7 @@ def router(store: Store, *, researcher: Researcher) -> APIRouter:
             if not versions or name not in FILES:
                 raise HTTPException(404, "There is no such file.")
             content = _content(store, study, name, [from_json(version.config_json) for version in versions])
-            store.audit(who, "export", f"{study}: {name}")
+            store.audit(who, "export", name, study=study)
         except StoreError as error:
             raise HTTPException(503, str(error)) from error
         stem, _, suffix = name.rpartition(".")

@@ -129,7 +129,7 @@ class Handlers:
         who = _researcher(request)
         chosen = _known(self._store, value)
         session = self._store.session_of(chosen.study, _word(asked, "external"))
-        self._store.audit(who, "find", session or f"{chosen.study}: nobody")
+        self._store.audit(who, "find", session or "nobody", study=chosen.study)
         if session is None:
             return _list(self._store, chosen, message="No participant came with that number.")
         return _list(self._store, chosen, session=session, go=session)
