@@ -1,0 +1,257 @@
+"""An atlas: concepts with all that is known of them, from which trees are grown; a folder of three kinds of files.
+
+atlas.json         the concepts in words and figures, and a card: what it was made of, and how
+atlas.safetensors  similarities and, where it was learned from audio, the vectors and the features behind them
+previews/          short clips to hear
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from musicstar.concepts import hierarchy, truth
+from musicstar.concepts.hierarchy import Orientation, Tree
+from musicstar.files import write_whole
+
+FORMAT_VERSION = 1
+TRAIN, VALIDATION, TEST = range(3)
+
+
+class AtlasError(ValueError):
+    """An atlas that cannot be used; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One concept.
+
+    Attributes
+    ----------
+    name : unique in its atlas
+    parents : the broader concepts of the ground truth that it is directly part of
+    clips : how many carry it
+    accuracy, low, high : balanced accuracy of its vector on held-out clips, with a 95 % interval; None if unknown
+    warning : why its vector is not to be relied upon, or empty
+    examples : names of files in `previews`
+    """
+
+    name: str
+    parents: tuple[str, ...] = ()
+    clips: int = 0
+    accuracy: float | None = None
+    low: float | None = None
+    high: float | None = None
+    warning: str = ""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Concept activation vectors: concept n is in features x as much as sigmoid(weights[n] . z + biases[n]).
+
+    Attributes
+    ----------
+    weights : np.ndarray[N, D], float32
+    biases : np.ndarray[N], float32
+    mean, scale : np.ndarray[D], float32; z = (x - mean) / scale
+    """
+
+    weights: np.ndarray
+    biases: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """np.ndarray[P, N], float32 in 0..1: how much each concept is in each row of features [P, D]."""
+        logits = ((features.astype(np.float32) - self.mean) / self.scale) @ self.weights.T + self.biases
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """The clips that an atlas was learned from, as their features.
+
+    Attributes
+    ----------
+    features : np.ndarray[P, D], float32
+    members : np.ndarray[N, P], bool: which concepts each carries
+    split : np.ndarray[P], int8, TRAIN, VALIDATION or TEST
+    """
+
+    features: np.ndarray
+    members: np.ndarray
+    split: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a tree is grown; see `hierarchy`."""
+
+    orientation: Orientation = Orientation.TRANSPOSED
+    threshold: float = hierarchy.THRESHOLD
+    least_similarity: float = hierarchy.LEAST_SIMILARITY
+    most_children: int = hierarchy.MOST_CHILDREN
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Concepts, their similarities, and where they are had the vectors and features behind them.
+
+    Attributes
+    ----------
+    title : for people
+    concepts : N of them
+    similarity : np.ndarray[N, N], float32; [i, j] is how much concept j is in the clips of concept i
+    vectors, background : None where the concepts were not learned from audio
+    embedder : what makes features of audio, as `embed.find` knows it; empty where there are no vectors
+    card : what it was made of, how, and with what figures
+    folder : where it lies, if it does
+    """
+
+    title: str
+    concepts: tuple[Concept, ...]
+    similarity: np.ndarray
+    vectors: Vectors | None = None
+    background: Background | None = None
+    embedder: str = ""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    _centralities: dict[float, np.ndarray] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.concepts)
+        if len({concept.name for concept in self.concepts}) != n:
+            raise AtlasError("two concepts of one name; expected each once")
+        if self.similarity.shape != (n, n):
+            raise AtlasError(f"similarities of shape {self.similarity.shape} for {n} concepts; expected ({n}, {n})")
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Where each concept stands."""
+        return {concept.name: i for i, concept in enumerate(self.concepts)}
+
+    @cached_property
+    def ancestors(self) -> dict[str, frozenset[str]]:
+        """Of the ground truth, of each concept; a truth's concepts need not all be in the atlas."""
+        return truth.ancestors({concept.name: concept.parents for concept in self.concepts})
+
+    @cached_property
+    def clusters(self) -> dict[str, str]:
+        """The topmost ancestor of each concept in the ground truth; empty where there is no truth at all."""
+        if not any(concept.parents for concept in self.concepts):
+            return {}
+        found = truth.tops({concept.name: concept.parents for concept in self.concepts})
+        return {concept.name: found[concept.name] for concept in self.concepts}
+
+    def centrality(self, threshold: float = hierarchy.THRESHOLD) -> np.ndarray:
+        """Betweenness of each concept in the graph of that threshold, float64[N]; found once."""
+        with self._lock:
+            if threshold not in self._centralities:
+                edges = hierarchy.neighbours(self.similarity, threshold=threshold)
+                self._centralities[threshold] = hierarchy.betweenness(edges)
+            return self._centralities[threshold]
+
+    def tree(self, shape: Shape | None = None) -> Tree:
+        """The concepts as a tree."""
+        shape = shape or Shape()
+        return hierarchy.grow(
+            self.similarity,
+            self.centrality(shape.threshold),
+            orientation=shape.orientation,
+            least_similarity=shape.least_similarity,
+            most_children=shape.most_children,
+        )
+
+    def towards(self, orientation: Orientation) -> np.ndarray:
+        """np.ndarray[N, N]: row n holds the similarities of concept n to its possible parents."""
+        return self.similarity.T if orientation is Orientation.PUBLISHED else self.similarity
+
+
+def save(atlas: Atlas, folder: str | Path) -> Path:
+    """Write an atlas, its previews excepted; features are stored in 16 bits, all else as it is."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {"similarity": atlas.similarity, "centrality": atlas.centrality()}
+    if atlas.vectors is not None:
+        tensors |= {f"vectors.{name}": value for name, value in vars(atlas.vectors).items()}
+    if atlas.background is not None:
+        tensors["background.features"] = atlas.background.features.astype(np.float16)
+        tensors["background.members"] = np.packbits(atlas.background.members, axis=1)
+        tensors["background.split"] = atlas.background.split.astype(np.int8)
+    content = safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    words = {
+        "format_version": FORMAT_VERSION,
+        "title": atlas.title,
+        "embedder": atlas.embedder,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "card": dict(atlas.card),
+        "concepts": [asdict(concept) for concept in atlas.concepts],
+    }
+    write_whole(folder / "atlas.safetensors", content)
+    write_whole(folder / "atlas.json", (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode())
+    return folder
+
+
+def load(folder: str | Path) -> Atlas:
+    """Read an atlas, and check that both its files belong together.
+
+    Raises
+    ------
+    AtlasError
+        A file is missing, damaged, of another format or not the one saved.
+    """
+    folder = Path(folder)
+    described, stored = folder / "atlas.json", folder / "atlas.safetensors"
+    try:
+        words = json.loads(described.read_text(encoding="utf-8"))
+        content = stored.read_bytes()
+        if words["format_version"] != FORMAT_VERSION:
+            raise AtlasError(f"{described}: format version {words['format_version']!r}, expected {FORMAT_VERSION}")
+        if words["sha256"] != hashlib.sha256(content).hexdigest():
+            raise AtlasError(f"{stored}: not the file that was saved with atlas.json")
+        tensors = safetensors.numpy.load(content)
+        concepts = tuple(
+            Concept(**{**entry, "parents": tuple(entry["parents"]), "examples": tuple(entry["examples"])})
+            for entry in words["concepts"]
+        )
+        atlas = Atlas(
+            words["title"],
+            concepts,
+            tensors["similarity"],
+            _vectors(tensors),
+            _background(tensors),
+            words["embedder"],
+            words["card"],
+            folder,
+            {hierarchy.THRESHOLD: tensors["centrality"]},
+        )
+    except FileNotFoundError as error:
+        raise AtlasError(f"{error.filename}: there is no such file; expected an atlas in {folder}") from None
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
+        raise AtlasError(f"{folder}: not an atlas ({type(error).__name__}: {error})") from error
+    _ = atlas.ancestors
+    return atlas
+
+
+def _vectors(tensors: Mapping[str, np.ndarray]) -> Vectors | None:
+    if "vectors.weights" not in tensors:
+        return None
+    return Vectors(*(tensors[f"vectors.{name}"] for name in ("weights", "biases", "mean", "scale")))
+
+
+def _background(tensors: Mapping[str, np.ndarray]) -> Background | None:
+    if "background.features" not in tensors:
+        return None
+    features = tensors["background.features"].astype(np.float32)
+    members = np.unpackbits(tensors["background.members"], axis=1, count=len(features)).astype(bool)
+    return Background(features, members, tensors["background.split"])

@@ -1,0 +1,222 @@
+"""Labelled clips: audio files and the concepts they carry, from a folder tree or a table; overlapping as they come."""
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from musicstar.concepts import truth as truths
+from musicstar.concepts.atlas import TEST, TRAIN, VALIDATION
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+LEAST_CLIPS = 5
+# Of the tracks, as published.
+SHARES = {TRAIN: 0.7, VALIDATION: 0.1, TEST: 0.2}
+
+
+class LibraryError(ValueError):
+    """Labelled clips that cannot be used; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """Clips with their concepts.
+
+    Attributes
+    ----------
+    paths : P audio files
+    tracks : P names; clips of one track are never on both sides of a split
+    concepts : N names, sorted
+    members : np.ndarray[N, P], bool
+    parents : ground truth, as far as known: the broader concepts that each is directly part of
+    factors : groups of concepts of which a clip carries at most one, by name
+    notes : what was left out or put right, in sentences
+    """
+
+    paths: tuple[Path, ...]
+    tracks: tuple[str, ...]
+    concepts: tuple[str, ...]
+    members: np.ndarray
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    factors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def splits(self, seed: int = 0) -> np.ndarray:
+        """TRAIN, VALIDATION or TEST for each clip, int8[P].
+
+        A track's place follows from its name and the seed alone, so that it stays where it is as a library grows.
+        """
+        drawn = {track: _draw(f"{seed} {track}") for track in self.tracks}
+        edges = np.cumsum([SHARES[TRAIN], SHARES[VALIDATION]])
+        places = np.searchsorted(edges, [drawn[track] for track in self.tracks], side="right")
+        return np.asarray(places, dtype=np.int8)
+
+    def without(self, failed: Mapping[int, str]) -> "Library":
+        """The library without some clips, with the reasons among its notes; concepts that grow too small go too."""
+        if not failed:
+            return self
+        keep = np.array([i not in failed for i in range(len(self.paths))], dtype=bool)
+        notes = [f"skipped {reason}" for _, reason in sorted(failed.items())]
+        return _checked(
+            [path for path, kept in zip(self.paths, keep, strict=True) if kept],
+            [track for track, kept in zip(self.tracks, keep, strict=True) if kept],
+            {name: np.flatnonzero(row[keep]).tolist() for name, row in zip(self.concepts, self.members, strict=True)},
+            self.parents,
+            self.factors,
+            [*self.notes, *notes],
+        )
+
+
+def _draw(text: str) -> float:
+    """A number in [0, 1) that depends on a text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def read(source: str | Path, *, truth: str | Path | None = None) -> Library:
+    """Read labelled clips.
+
+    Parameters
+    ----------
+    source : a folder whose sub-folders are concepts, each part of the one it lies in; or a CSV file with the columns
+        `path` (relative to the file) and `tags` (separated by `;`), and perhaps `track`
+    truth : a CSV file with the columns `concept` and `parent`, in place of what the folders say
+
+    Raises
+    ------
+    LibraryError
+        Nothing there, no clips, too few of every concept, or a table without the columns.
+    TruthError
+        The ground truth goes in a circle.
+    """
+    source = Path(source)
+    found = _folder(source) if source.is_dir() else _table(source)
+    if truth is None:
+        return found
+    parents: defaultdict[str, list[str]] = defaultdict(list)
+    known = {name.casefold(): name for name in found.concepts}
+    for row in _rows(Path(truth), ("concept", "parent")):
+        child, parent = (known.get(_plain(row[key]).casefold(), _plain(row[key])) for key in ("concept", "parent"))
+        if child and parent and parent not in parents[child]:
+            parents[child].append(parent)
+    # Where it goes in a circle it does so through whatever it names.
+    truths.ancestors(parents)
+    return Library(
+        found.paths,
+        found.tracks,
+        found.concepts,
+        found.members,
+        {name: tuple(parents[name]) for name in found.concepts if parents[name]},
+        found.factors,
+        found.notes,
+    )
+
+
+def _folder(source: Path) -> Library:
+    files = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not files:
+        raise LibraryError(f"{source}: no audio files in this folder or below; expected {', '.join(SUFFIXES)}")
+    carried: defaultdict[str, list[int]] = defaultdict(list)
+    parents: dict[str, tuple[str, ...]] = {}
+    for number, path in enumerate(files):
+        above: tuple[str, ...] = ()
+        for folder in reversed(PurePosixPath(path.relative_to(source).as_posix()).parents[:-1]):
+            name = str(folder)
+            carried[name].append(number)
+            parents[name] = above
+            above = (name,)
+    if not carried:
+        raise LibraryError(f"{source}: {len(files)} audio files but no sub-folders; expected a sub-folder per concept")
+    tracks = [path.relative_to(source).as_posix() for path in files]
+    return _checked(files, tracks, carried, {name: above for name, above in parents.items() if above}, {}, [])
+
+
+def _table(source: Path) -> Library:
+    files: list[Path] = []
+    tracks: list[str] = []
+    carried: defaultdict[str, list[int]] = defaultdict(list)
+    spelled: dict[str, str] = {}
+    where: dict[Path, int] = {}
+    doubled = 0
+    for row in _rows(source, ("path", "tags")):
+        path = source.parent / row["path"].strip()
+        if path not in where:
+            where[path] = len(files)
+            files.append(path)
+            tracks.append((row.get("track") or "").strip() or row["path"].strip())
+        for tag in filter(None, map(_plain, row["tags"].split(";"))):
+            members = carried[spelled.setdefault(tag.casefold(), tag)]
+            if where[path] in members[-1:] or where[path] in members:
+                doubled += 1
+            else:
+                members.append(where[path])
+    if not files:
+        raise LibraryError(f"{source}: no rows below the header; expected a clip in each")
+    notes = [f"{doubled} tags stood twice at the same clip and count once"] if doubled else []
+    return _checked(files, tracks, carried, {}, {}, notes)
+
+
+def _plain(tag: str) -> str:
+    """A tag without space at its ends or doubled inside it."""
+    return " ".join(tag.split())
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV file, which has to have some columns."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            names = [name.strip().lower() for name in reader.fieldnames or []]
+            if missing := [column for column in columns if column not in names]:
+                raise LibraryError(
+                    f"{path}: no column {' and no '.join(missing)} in its header ({', '.join(names) or 'empty'}); "
+                    f"expected {', '.join(columns)}"
+                )
+            reader.fieldnames = names
+            return [{key: value or "" for key, value in row.items() if isinstance(key, str)} for row in reader]
+    except FileNotFoundError:
+        raise LibraryError(f"{path}: there is no such folder or CSV file") from None
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise LibraryError(f"{path}: not readable as CSV in UTF-8 ({error})") from error
+
+
+def _checked(
+    paths: Iterable[Path],
+    tracks: Iterable[str],
+    carried: Mapping[str, Iterable[int]],
+    parents: Mapping[str, tuple[str, ...]],
+    factors: Mapping[str, tuple[str, ...]],
+    notes: Iterable[str],
+) -> Library:
+    """A library of the concepts that have enough clips; the smaller ones are named among its notes."""
+    files = tuple(paths)
+    sizes = {name: len(set(rows)) for name, rows in carried.items()}
+    kept = tuple(sorted(name for name, size in sizes.items() if size >= LEAST_CLIPS))
+    small = sorted(name for name, size in sizes.items() if size < LEAST_CLIPS)
+    said = list(notes)
+    if small:
+        shown = ", ".join(f"{name} ({sizes[name]})" for name in small[:10]) + (", ..." if len(small) > 10 else "")
+        said.append(f"{len(small)} concepts with fewer than {LEAST_CLIPS} clips are left out: {shown}")
+    if len(kept) < 2:
+        most = max(sizes.values(), default=0)
+        raise LibraryError(
+            f"{len(kept)} of {len(sizes)} concepts have {LEAST_CLIPS} clips or more (the largest has {most}); "
+            "expected at least two such concepts"
+        )
+    members = np.zeros((len(kept), len(files)), dtype=bool)
+    for row, name in enumerate(kept):
+        members[row, list(carried[name])] = True
+    found = {name: above for name, above in parents.items() if name in kept}
+    truths.ancestors(found)
+    return Library(
+        files,
+        tuple(tracks),
+        kept,
+        members,
+        found,
+        {factor: tuple(name for name in names if name in kept) for factor, names in factors.items()},
+        tuple(said),
+    )
