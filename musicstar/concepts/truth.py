@@ -1,6 +1,6 @@
 """What is known of how concepts nest: a graph from each to the broader ones it is part of, without circles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class TruthError(ValueError):
@@ -44,13 +44,18 @@ def ancestors(parents: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]
     return found
 
 
-def tops(parents: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """The topmost ancestor of each concept, the first by name where there are several; itself where it has none.
+def tops(parents: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The topmost ancestor of each concept by way of its first parents; itself where it has none.
 
     Raises
     ------
     TruthError
         As `ancestors`.
     """
-    above = ancestors(parents)
-    return {name: min((a for a in found if not above[a]), default=name) for name, found in above.items()}
+    found: dict[str, str] = {}
+    for name in ancestors(parents):
+        top = name
+        while above := parents.get(top):
+            top = above[0]
+        found[name] = top
+    return found
