@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -46,13 +47,13 @@ _TAIL_S = 2.5
 _SEED_STRIDE = 1_000_003
 
 
-def _transform_size(frames: int) -> int:
+def transform_size(frames: int) -> int:
     """A length of at least `frames` whose FFT is fast: a small multiple of a power of two."""
     step = 1 << max(1, frames.bit_length() - 6)
     return -(-frames // step) * step
 
 
-def _room_response(room: Room, size: int, sample_rate: int) -> np.ndarray:
+def room_response(room: Room, size: int, sample_rate: int) -> np.ndarray:
     """One plus the spectrum of the room, complex [size // 2 + 1]."""
     if not room.wet:
         return np.ones(size // 2 + 1, np.complex128)
@@ -93,9 +94,9 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
     if not RATES[0] <= sample_rate <= RATES[1]:
         raise SynthesisError(f"cannot render at {sample_rate} Hz, expected {RATES[0]} to {RATES[1]}")
     frames = round(duration_s * sample_rate)
-    size = _transform_size(frames + round(_TAIL_S * sample_rate))
+    size = transform_size(frames + round(_TAIL_S * sample_rate))
     frequencies_hz = np.fft.rfftfreq(size, 1 / sample_rate)
-    rooms = {d: _room_response(room, size, sample_rate) for d, room in zip(Domain, recipe.rooms, strict=True)}
+    rooms = {d: room_response(room, size, sample_rate) for d, room in zip(Domain, recipe.rooms, strict=True)}
     voices = np.zeros((len(Voice), frames), np.int16)
     stems: dict[Voice, np.ndarray] = {}
     for voice, sound in zip(STEMS, recipe.sounds, strict=True):
@@ -256,13 +257,20 @@ def render_set(
             work.append(Job(out, name, take, duration_s, sample_rate, recipe))
     waiting = [job for job in work if not job.is_done()]
     already = len(work) - len(waiting)
-    for done, _ in enumerate(_run(waiting, jobs or os.cpu_count() or 1), already + 1):
+    for done, _ in enumerate(run_jobs(waiting, jobs or os.cpu_count() or 1), already + 1):
         if progress:
             progress(done, len(work))
     return out
 
 
-def _run(work: Sequence[Job], processes: int) -> Iterator[None]:
+class Runnable(Protocol):
+    """Work that can be sent to another process."""
+
+    def run(self) -> None:
+        """Do it."""
+
+
+def run_jobs(work: Sequence[Runnable], processes: int) -> Iterator[None]:
     """Do the jobs in this process or in several; yields once for each that is done."""
     if processes == 1 or len(work) <= 1:
         for job in work:

@@ -133,14 +133,14 @@ def test_equalisation_does_what_it_says() -> None:
 def test_a_room_decays_as_it_says_and_stays_the_same() -> None:
     size, sample_rate = 1 << 16, 16_000
     for room in (Room(0, 1.2, 0.4), Room(7, 0.6, 0.2)):
-        impulse = np.fft.irfft(synthesis._room_response(room, size, sample_rate), size)
+        impulse = np.fft.irfft(synthesis.room_response(room, size, sample_rate), size)
         assert impulse[0] == pytest.approx(1)
         assert np.abs(impulse[1 : round(0.012 * sample_rate)]).max() < 1e-9
         tail = impulse[1:]
         assert np.sqrt(tail @ tail) == pytest.approx(room.wet)
         early, late = (np.mean(tail[round(at * room.decay_s * sample_rate) :][:1600] ** 2) for at in (0.1, 0.6))
         assert 10 * np.log10(early / late) == pytest.approx(30, abs=2)
-    assert np.all(synthesis._room_response(Room(3, 1.0, 0.0), size, sample_rate) == 1)
+    assert np.all(synthesis.room_response(Room(3, 1.0, 0.0), size, sample_rate) == 1)
     # The first three of NumPy's frozen stream for seed 0.
     assert np.random.RandomState(0).standard_normal(3) == pytest.approx([1.76405235, 0.40015721, 0.97873798])
 
