@@ -4,7 +4,7 @@ import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -82,8 +82,9 @@ def read(source: str | Path, *, truth: str | Path | None = None) -> Library:
     Parameters
     ----------
     source : a folder whose sub-folders are concepts, each part of the one it lies in; or a CSV file with the columns
-        `path` (relative to the file) and `tags` (separated by `;`), and perhaps `track`
-    truth : a CSV file with the columns `concept` and `parent`, in place of what the folders say
+        `path` (relative to the file), `tags` (separated by `;`) and perhaps `track`; or a folder with one: `clips.csv`.
+        A `factors.csv` beside it, columns `factor` and `concept`, names groups of concepts that exclude each other
+    truth : a CSV file with the columns `concept` and `parent`; by default the `truth.csv` beside the table, if any
 
     Raises
     ------
@@ -93,26 +94,35 @@ def read(source: str | Path, *, truth: str | Path | None = None) -> Library:
         The ground truth goes in a circle.
     """
     source = Path(source)
-    found = _folder(source) if source.is_dir() else _table(source)
-    if truth is None:
-        return found
-    parents: defaultdict[str, list[str]] = defaultdict(list)
-    known = {name.casefold(): name for name in found.concepts}
-    for row in _rows(Path(truth), ("concept", "parent")):
-        child, parent = (known.get(_plain(row[key]).casefold(), _plain(row[key])) for key in ("concept", "parent"))
-        if child and parent and parent not in parents[child]:
-            parents[child].append(parent)
-    # Where it goes in a circle it does so through whatever it names.
-    truths.ancestors(parents)
-    return Library(
-        found.paths,
-        found.tracks,
-        found.concepts,
-        found.members,
-        {name: tuple(parents[name]) for name in found.concepts if parents[name]},
-        found.factors,
-        found.notes,
+    if source.is_dir() and not (source / "clips.csv").is_file():
+        found = _folder(source)
+        return found if truth is None else replace(found, parents=_pairs(Path(truth), found, "concept", "parent"))
+    table = source / "clips.csv" if source.is_dir() else source
+    found = _table(table)
+    beside = table.with_name("truth.csv")
+    given = Path(truth) if truth is not None else beside if beside.is_file() else None
+    above = _pairs(given, found, "concept", "parent") if given else {}
+    grouped = table.with_name("factors.csv")
+    factors = _pairs(grouped, found, "factor", "concept") if grouped.is_file() else {}
+    known = set(found.concepts)
+    return replace(
+        found,
+        parents={name: names for name, names in above.items() if name in known},
+        factors={factor: kept for factor, names in factors.items() if (kept := tuple(n for n in names if n in known))},
     )
+
+
+def _pairs(path: Path, library: Library, key: str, value: str) -> dict[str, tuple[str, ...]]:
+    """What a table of two columns gathers under each entry of the first, spelled as the library does."""
+    spelled = {name.casefold(): name for name in library.concepts}
+    gathered: defaultdict[str, list[str]] = defaultdict(list)
+    for row in _rows(path, (key, value)):
+        first, second = (spelled.get(_plain(row[column]).casefold(), _plain(row[column])) for column in (key, value))
+        if first and second and second not in gathered[first]:
+            gathered[first].append(second)
+    if key == "concept":
+        truths.ancestors(gathered)
+    return {name: tuple(names) for name, names in gathered.items()}
 
 
 def _folder(source: Path) -> Library:
