@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musicstar.scores import Note
+from musicstar.scores import Note, released
 
 MODES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -61,7 +61,7 @@ class Phrase:
                 if onset_s < duration_s - 0.05:
                     velocity = int(np.clip(rng.normal(loud + 6 * (onset % 1 == 0), 5), 30, 122))
                     found[round(onset_s, 3), key] = Note(onset_s, max(0.04, beats * beat_s * length), key, velocity)
-            return tuple(sorted(found.values()))
+            return released(list(found.values()))
 
         return Performance(played(lead, share), played(chords, 1.0), played(strokes, 1.0))
 
