@@ -1,0 +1,246 @@
+"""Concept activation vectors: of each concept, a direction in features that tells its clips from all others.
+
+Conventions
+-----------
+- A vector is a logistic regression, the concept's clips against all that do not carry it, each side counted half.
+- Features are z-scored by the training clips. Clips of VALIDATION choose how strongly a vector is held back (the exact
+  method) or when its training ends (the published one); clips of TEST are left for `accuracies` and `similarity`.
+- Balanced accuracy is (share of the concept's clips found + share of the others refused) / 2: higher is better, 0.5 is
+  what guessing gives. A concept without held-out clips has 0.5 in an interval of 0 to 1: nothing is known of it.
+- A concept without training clips is in nothing, and one that all training clips carry is in everything.
+
+Source: Afchar, Hennequin and Guigue (2022), Learning unsupervised hierarchies of audio concepts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicstar.concepts import regression
+from musicstar.concepts.atlas import TEST, TRAIN, VALIDATION, Vectors
+
+METHODS = ("exact", "published")
+# Concepts of these sizes with vectors better than this are kept, as published.
+LEAST_CLIPS, MOST_CLIPS, LEAST_ACCURACY = 39, 250, 0.7
+RIDGES = (1e-1, 1e-2, 1e-3)
+MEMORY_BYTES = 2**30
+# The logit of what is in everything, and with its sign turned in nothing.
+CERTAIN = 10.0
+REPEATS = 1_000
+FEW_TEST_CLIPS, WIDE = 8, 0.25
+# Clips of which all probabilities are held at once.
+ROWS = 4_096
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracies:
+    """How well vectors tell held-out clips apart.
+
+    Attributes
+    ----------
+    balanced : np.ndarray[N], float64 in 0..1, balanced accuracy; 0.5 where there are no held-out clips
+    low, high : np.ndarray[N], float64 in 0..1, its 95 % interval; 0 and 1 where there are none
+    clips : np.ndarray[N], int64, held-out clips that carry the concept
+    """
+
+    balanced: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    clips: np.ndarray
+
+
+def fit(
+    features: np.ndarray,
+    members: np.ndarray,
+    split: np.ndarray,
+    *,
+    method: str = "exact",
+    seed: int = 0,
+    most_clips: int = MOST_CLIPS,
+    ridges: Sequence[float] = RIDGES,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Vectors:
+    """Learn a vector of each concept.
+
+    Parameters
+    ----------
+    features : np.ndarray[P, D]
+    members : np.ndarray[N, P], bool
+    split : np.ndarray[P], TRAIN, VALIDATION or TEST
+    method : "exact" solves a ridge regression to its minimum; "published" descends in balanced random batches with
+        dropout until validation clips are served no better. Either works on all concepts at once.
+    most_clips : of a larger concept so many are drawn at random; the rest of its clips are on neither side
+    ridges : for the exact method, the factor of |w|^2 / 2 beside the mean loss; each concept takes the one with the
+        least validation loss, and one without validation clips the largest
+    memory_bytes : what is used besides the features, about; less takes fewer concepts at once
+    progress : called with the share that is done
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, features that are not numbers, no training clips, or no such method.
+    """
+    _check(features, members, split)
+    if method not in METHODS:
+        raise ValueError(f"no method {method!r}; expected {' or '.join(METHODS)}")
+    train, held = split == TRAIN, split == VALIDATION
+    if not train.any():
+        raise ValueError(f"none of {len(split)} clips is for training; expected most of them")
+    mean = features[train].mean(axis=0, dtype=np.float64)
+    scale = features[train].std(axis=0, dtype=np.float64)
+    # What is constant but for rounding tells nothing apart.
+    scale[scale <= 1e-6 * np.abs(mean)] = 1.0
+    learned, judged = ((features[rows] - mean) / scale for rows in (train, held))
+    n, size = len(members), features.shape[1]
+    weights, biases = np.zeros((n, size)), np.zeros(n)
+    # Positives, weights, and six of their size that the solver or a batch takes.
+    each = 8 * (8 * len(learned) + 8 * size + 2 * regression.SIDE * size)
+    step = max(1, memory_bytes // each)
+    for first in range(0, n, step):
+        block = np.arange(first, min(n, first + step))
+        drawn = _drawn(members[block], most_clips, seed, first)
+        sides = [
+            regression.Side(rows, drawn[:, chosen], ~members[block][:, chosen])
+            for rows, chosen in ((learned, train), (judged, held))
+        ]
+        biases[block] = np.where(sides[0].positive.any(axis=1), CERTAIN, -CERTAIN)
+        possible = np.flatnonzero(sides[0].whole)
+        if len(possible):
+            parts = (sides[0].of(possible), sides[1].of(possible))
+            found = (
+                regression.exact(*parts, ridges) if method == "exact" else regression.published(*parts, seed + first)
+            )
+            weights[block[possible]], biases[block[possible]] = found
+        progress(min(1.0, (first + step) / n))
+    return Vectors(*(values.astype(np.float32) for values in (weights, biases, mean, scale)))
+
+
+def accuracies(
+    vectors: Vectors,
+    features: np.ndarray,
+    members: np.ndarray,
+    split: np.ndarray,
+    tracks: Sequence[str],
+    *,
+    seed: int = 0,
+    repeats: int = REPEATS,
+) -> Accuracies:
+    """Balanced accuracy on clips of TEST, with a bootstrap interval.
+
+    Tracks are drawn again, those with a clip of the concept apart from the rest, so that no repeat lacks a side.
+
+    Parameters
+    ----------
+    features : np.ndarray[P, D]
+    members : np.ndarray[N, P], bool
+    split : np.ndarray[P]
+    tracks : P names
+    repeats : of the bootstrap
+    """
+    _check(features, members, split)
+    test = np.flatnonzero(split == TEST)
+    inside, n = members[:, test], len(members)
+    balanced, low, high = np.full(n, 0.5), np.zeros(n), np.ones(n)
+    found = Accuracies(balanced, low, high, inside.sum(axis=1))
+    if not len(test):
+        return found
+    rng = np.random.default_rng(seed)
+    _, track = np.unique(np.asarray(tracks)[test], return_inverse=True)
+    blocks = (test[first : first + ROWS] for first in range(0, len(test), ROWS))
+    says = np.concatenate([vectors.probabilities(features[rows]) > 0.5 for rows in blocks]).T
+    for concept in np.flatnonzero((found.clips > 0) & (found.clips < len(test))):
+        carries, claims = inside[concept], says[concept]
+        cases = (carries, carries & claims, ~carries, ~carries & ~claims)
+        counts = np.stack([np.bincount(track, weights=case) for case in cases], axis=1)
+        balanced[concept] = _balanced(counts.sum(axis=0))
+        drawn = np.zeros((repeats, len(cases)))
+        for stratum in (counts[counts[:, 0] > 0], counts[counts[:, 0] == 0]):
+            if len(stratum):
+                # Tracks that fare alike are told apart by nothing, so how many of them come up is all there is to draw.
+                kinds, often = np.unique(stratum, axis=0, return_counts=True)
+                drawn += rng.multinomial(len(stratum), often / len(stratum), size=repeats) @ kinds
+        low[concept], high[concept] = np.nanquantile(_balanced(drawn), [0.025, 0.975])
+    return found
+
+
+def _balanced(counts: np.ndarray) -> np.ndarray:
+    """Of [..., 4] counts: clips that carry a concept, those found, the others, those refused. NaN if a side lacks."""
+    sides = np.where(counts[..., [0, 2]] > 0, counts[..., [0, 2]], np.nan)
+    return np.asarray((counts[..., [1, 3]] / sides).mean(axis=-1))
+
+
+def similarity(vectors: Vectors, features: np.ndarray, members: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """How much each concept is in the clips of each other, float32[N, N] in 0..1.
+
+    [i, j] is the mean over the clips of concept i of sigmoid(v_j . f(x) + b_j): its clips of TEST, or where it has none
+    those that it was learned from, of which `warnings` tells. A concept without any clip has zeros.
+    """
+    _check(features, members, split)
+    test = split == TEST
+    judged = members & (test | ~members[:, test].any(axis=1, keepdims=True))
+    total = np.zeros((len(members), len(members)), dtype=np.float32)
+    used = np.flatnonzero(judged.any(axis=0))
+    for first in range(0, len(used), ROWS):
+        rows = used[first : first + ROWS]
+        total += judged[:, rows].astype(np.float32) @ vectors.probabilities(features[rows])
+    total /= np.maximum(1, judged.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.clip(total, 0, 1)
+
+
+def warnings(found: Accuracies) -> tuple[str, ...]:
+    """For each concept a sentence on why its vector is not to be relied upon, or nothing."""
+    said = []
+    for accuracy, low, high, clips in zip(found.balanced, found.low, found.high, found.clips, strict=True):
+        if not clips:
+            said.append(
+                "No held-out clips: how good its vector is, is not known, and its similarities are those of the "
+                "clips it was learned from."
+            )
+            continue
+        faults = []
+        if clips < FEW_TEST_CLIPS:
+            faults.append(f"only {clips} held-out clip{'s' * (clips > 1)}")
+        if accuracy <= LEAST_ACCURACY:
+            faults.append(f"accuracy {accuracy:.2f}, not above {LEAST_ACCURACY}")
+        if low <= 0.5 <= high:
+            faults.append(f"guessing (0.5) is within its interval, {low:.2f} to {high:.2f}")
+        elif high - low > WIDE:
+            faults.append(f"a wide interval, {low:.2f} to {high:.2f}")
+        said.append(f"Not to be relied upon: {'; '.join(faults)}." if faults else "")
+    return tuple(said)
+
+
+def kept(
+    found: Accuracies,
+    sizes: np.ndarray,
+    *,
+    least: int = LEAST_CLIPS,
+    most: int = MOST_CLIPS,
+    above: float = LEAST_ACCURACY,
+) -> np.ndarray:
+    """np.ndarray[N], bool: the concepts that pass the published filter, of clips `sizes` [N] and of accuracy."""
+    return np.asarray((sizes >= least) & (sizes <= most) & (found.balanced > above))
+
+
+def _check(features: np.ndarray, members: np.ndarray, split: np.ndarray) -> None:
+    if features.ndim != 2 or members.ndim != 2 or not len(features) == members.shape[1] == len(split):
+        raise ValueError(
+            f"features {features.shape}, members {members.shape}, split {split.shape}; expected [P, D], [N, P], [P]"
+        )
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} clips have features that are not numbers, the first is clip {bad[0]}; expected them left out"
+        )
+
+
+def _drawn(members: np.ndarray, most: int, seed: int, first: int) -> np.ndarray:
+    """The members, at most so many of each concept; what is drawn of one does not depend on the others."""
+    drawn = members.copy()
+    for row in np.flatnonzero(members.sum(axis=1) > most):
+        clips = np.flatnonzero(members[row])
+        rng = np.random.default_rng([seed, first + int(row)])
+        drawn[row, rng.choice(clips, len(clips) - most, replace=False)] = False
+    return drawn
