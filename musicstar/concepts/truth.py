@@ -1,6 +1,7 @@
 """What is known of how concepts nest: a graph from each to the broader ones it is part of, without circles."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 
 class TruthError(ValueError):
@@ -20,27 +21,14 @@ def ancestors(parents: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]
         The graph goes in a circle.
     """
     direct = {name: tuple(above) for name, above in parents.items()}
-    for above in list(direct.values()):
-        for name in above:
-            direct.setdefault(name, ())
     found: dict[str, frozenset[str]] = {}
-    for start in direct:
-        trail: list[str] = []
-        waiting = [start]
-        while waiting:
-            name = waiting[-1]
-            if name in found:
-                waiting.pop()
-            elif trail and trail[-1] == name:
-                found[name] = frozenset(direct[name]).union(*(found[above] for above in direct[name]))
-                trail.pop()
-                waiting.pop()
-            elif name in trail:
-                circle = " > ".join([*trail[trail.index(name) :], name])
-                raise TruthError(f"the ground truth goes in a circle: {circle}; expected none")
-            else:
-                trail.append(name)
-                waiting.extend(direct[name])
+    try:
+        for name in TopologicalSorter(direct).static_order():
+            above = direct.get(name, ())
+            found[name] = frozenset(above).union(*(found[parent] for parent in above))
+    except CycleError as error:
+        circle = " > ".join(reversed(error.args[1]))
+        raise TruthError(f"the ground truth goes in a circle: {circle}; expected none") from None
     return found
 
 
