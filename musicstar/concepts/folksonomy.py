@@ -31,7 +31,7 @@ CLIPS_PER_PROGRAM = 40
 LEVELS_DBFS = (-30.0, -16.0)
 PEAK = 0.9
 
-# Families of eight programs each in the order of General MIDI, and the super-groups they are part of.
+# Families of eight programs each in the order of General MIDI, and the super-groups that most of them are part of.
 PROGRAMS = {
     "piano": (
         *("acoustic grand piano", "bright acoustic piano", "electric grand piano", "honky-tonk piano"),
@@ -101,7 +101,6 @@ SUPERGROUPS = {
     "winds": ("brass", "reeds", "pipes"),
     "synthesizers": ("synth leads", "synth pads", "synth effects"),
     "pitched percussion": ("chromatic percussion", "percussive"),
-    "world": ("folk instruments",),
 }
 TEXTURE_GROUPS = {
     "melodic": ("single line", "octaves", "scale runs"),
@@ -125,11 +124,11 @@ FACTORS: dict[str, tuple[str, ...]] = {
 def parents() -> dict[str, tuple[str, ...]]:
     """The ground truth: what each concept is directly part of."""
     above: dict[str, tuple[str, ...]] = {}
+    for family, programs in PROGRAMS.items():
+        above.update(dict.fromkeys(programs, (family,)))
+        above.update({f"{family}, {register}": (family, register) for register in REGISTERS})
     for group, families in SUPERGROUPS.items():
-        for family in families:
-            above[family] = (group,)
-            above.update(dict.fromkeys(PROGRAMS[family], (family,)))
-            above.update({f"{family}, {register}": (family, register) for register in REGISTERS})
+        above.update(dict.fromkeys(families, (group,)))
         above.update({f"{group}, {texture}": (group, texture) for texture in TEXTURES})
     above.update({texture: (group,) for group, textures in TEXTURE_GROUPS.items() for texture in textures})
     return above
@@ -157,14 +156,14 @@ class Take:
     @property
     def concepts(self) -> tuple[str, ...]:
         """What the clip carries."""
-        name = FACTORS["program"][self.program]
-        family = _holder(PROGRAMS, name)
-        group = _holder(SUPERGROUPS, family)
+        program = FACTORS["program"][self.program]
+        (family,) = _holders(PROGRAMS, program)
         texture, register = self.phrase.texture, self.phrase.register
+        groups = _holders(SUPERGROUPS, family)
         return (
-            *(name, family, group, texture, _holder(TEXTURE_GROUPS, texture)),
+            *(program, family, *groups, texture, *_holders(TEXTURE_GROUPS, texture)),
             *(self.phrase.mode, register, self.phrase.tempo, self.phrase.articulation, self.ensemble),
-            *(f"{family}, {register}", f"{group}, {texture}"),
+            *(f"{family}, {register}", *(f"{group}, {texture}" for group in groups)),
         )
 
     def run(self) -> None:
@@ -194,9 +193,9 @@ class Take:
         return wav * _factor(wav, level_dbfs)
 
 
-def _holder(groups: Mapping[str, Sequence[str]], name: str) -> str:
-    """The group that a name is in."""
-    return next(group for group, names in groups.items() if name in names)
+def _holders(groups: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    """The groups that a name is in."""
+    return [group for group, names in groups.items() if name in names]
 
 
 def _factor(wav: np.ndarray, wanted_dbfs: float) -> float:
@@ -224,7 +223,7 @@ def plan(out: Path, *, clips: int, seed: int, fonts: Sequence[Path]) -> list[Tak
     rng = np.random.default_rng(seed)
     for program in range(len(FACTORS["program"])):
         spread = {
-            factor: [names[i % len(names)] for i in rng.permutation(max(clips, len(names)))]
+            factor: [names[(program + i) % len(names)] for i in rng.permutation(max(clips, len(names)))]
             for factor, names in FACTORS.items()
             if factor != "program"
         }
