@@ -19,8 +19,8 @@ from musicstar.files import write_whole
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-BACKBONES = ("spectral", "wavenet", "demucs")
-RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess")
+BACKBONES = ("spectral", "wavenet", "demucs", "cnn9")
+RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess", "concepts")
 
 
 class CheckpointError(ValueError):
@@ -35,7 +35,7 @@ class Card:
     ----------
     backbone : one of `BACKBONES`
     recipe : one of `RECIPES`
-    voices : labels it decodes to (embedding: that it reads; separation: that it yields)
+    voices : labels it decodes to (embedding: that it reads; separation: that it yields; concepts: none)
     config : sizes of the networks
     training : data, steps, losses, limits; free text and figures
     sha256 : of the tensors' file, set by `save`
