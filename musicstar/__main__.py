@@ -1,4 +1,4 @@
-"""Command line: render, train, translate, evaluate, stimuli, checkpoint."""
+"""Command line: render, train, translate, evaluate, stimuli, checkpoint, concepts."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from musicstar import audio
+from musicstar.concepts import command as concepts
 from musicstar.domains import Domain, Voice
 from musicstar.methods.catalog import METHODS, Backbone
 
@@ -251,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_making(commands)
     _add_using(commands)
+    concepts.add(commands, count=_count, number=_number, folder=_folder)
     return parser
 
 

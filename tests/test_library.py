@@ -52,19 +52,18 @@ def test_a_table_brings_truth_and_factors_along(tmp_path: Path) -> None:
     assert made.factors == {"family": ("strings",)}
 
 
-def test_a_track_is_on_one_side_and_stays_there(tmp_path: Path) -> None:
-    few = read(fill(tmp_path / "few", {"a": 300, "b": 300}))
-    more = read(fill(tmp_path / "more", {"a": 300, "b": 300, "c": 10}))
-    split = dict(zip(few.tracks, few.splits(3), strict=True))
-    later = dict(zip(more.tracks, more.splits(3), strict=True))
-    assert all(later[track] == place for track, place in split.items())
-    assert dict(zip(few.tracks, few.splits(4), strict=True)) != split
-    shares = [float(np.mean(few.splits(3) == place)) for place in (TRAIN, VALIDATION, TEST)]
-    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.05)
+def test_splits_share_out_every_concept_and_keep_tracks_whole(tmp_path: Path) -> None:
+    made = read(fill(tmp_path / "a", {"large": 300, "large/small": 20, "tiny": 5}))
+    split = made.splits(3)
+    assert made.splits(3).tolist() == split.tolist() != made.splits(4).tolist()
+    for name, counts in {"large": (224, 32, 64), "large/small": (14, 2, 4), "tiny": (3, 1, 1)}.items():
+        inside = split[made.members[made.concepts.index(name)]]
+        assert tuple(int(np.sum(inside == place)) for place in (TRAIN, VALIDATION, TEST)) == counts
     rows = [f"{n}.wav,a;b,{n // 10}" for n in range(200)]
     joined = read(table(tmp_path / "t.csv", "path,tags,track", *rows))
     places = joined.splits().reshape(20, 10)
     assert (places == places[:, :1]).all()
+    assert set(places[:, 0]) == {TRAIN, VALIDATION, TEST}
 
 
 def test_clips_that_fail_are_named_and_small_concepts_go_with_them(tmp_path: Path) -> None:

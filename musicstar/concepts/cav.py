@@ -201,7 +201,7 @@ def warnings(found: Accuracies) -> tuple[str, ...]:
             continue
         faults = []
         if clips < FEW_TEST_CLIPS:
-            faults.append(f"only {clips} held-out clip{'s' * (clips > 1)}")
+            faults.append(f"only {clips} held-out clip{'s' if clips > 1 else ''}")
         if accuracy <= LEAST_ACCURACY:
             faults.append(f"accuracy {accuracy:.2f}, not above {LEAST_ACCURACY}")
         if low <= 0.5 <= high:

@@ -48,12 +48,23 @@ class Library:
     def splits(self, seed: int = 0) -> np.ndarray:
         """TRAIN, VALIDATION or TEST for each clip, int8[P].
 
-        A track's place follows from its name and the seed alone, so that it stays where it is as a library grows.
+        Tracks are shared out within the rarest concept that each carries, so that small concepts too have some of each.
         """
-        drawn = {track: _draw(f"{seed} {track}") for track in self.tracks}
+        names, track = np.unique(np.asarray(self.tracks), return_inverse=True)
+        carried = np.zeros((len(self.concepts) + 1, len(names)), dtype=bool)
+        for row, members in enumerate(self.members):
+            carried[row, track[members]] = True
+        # What carries nothing is a group of its own.
+        carried[-1] = ~carried.any(axis=0)
+        sizes = np.where(carried, carried.sum(axis=1, keepdims=True), len(names) + 1)
+        rarest = sizes.argmin(axis=0)
         edges = np.cumsum([SHARES[TRAIN], SHARES[VALIDATION]])
-        places = np.searchsorted(edges, [drawn[track] for track in self.tracks], side="right")
-        return np.asarray(places, dtype=np.int8)
+        places = np.zeros(len(names), dtype=np.int8)
+        for group in np.unique(rarest):
+            inside = sorted(np.flatnonzero(rarest == group), key=lambda i: _draw(f"{seed} {names[i]}"))
+            shares = (np.arange(len(inside)) + 0.5) / len(inside)
+            places[inside] = np.searchsorted(edges, shares, side="right")
+        return np.asarray(places[track])
 
     def without(self, failed: Mapping[int, str]) -> "Library":
         """The library without some clips, with the reasons among its notes; concepts that grow too small go too."""

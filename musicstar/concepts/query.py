@@ -1,0 +1,158 @@
+"""What a clip contains, over time, and concepts of one's own from a handful of clips."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicstar.audio import AudioError, Clip, require_sound
+from musicstar.concepts import cav, embed
+from musicstar.concepts.atlas import TEST, TRAIN, Atlas, AtlasError, Vectors
+from musicstar.concepts.embed import Embedder
+
+LEAST_CLIPS = 3
+FEW_CLIPS = 5
+# Some clips of the background may well be of the concept: that part of it which is most like it is left out.
+UNLABELLED_SHARE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """The concepts of a clip over time.
+
+    Attributes
+    ----------
+    times_s : np.ndarray[W], the middle of each window in seconds
+    probabilities : np.ndarray[N, W], float32 in 0..1; a vector is learned from sides that count the same, so 0.5 is
+        where a concept is as likely there as not when half of all clips carry it
+    """
+
+    times_s: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """A concept of somebody's own.
+
+    Attributes
+    ----------
+    vectors : of one concept
+    accuracy, low, high : balanced accuracy with each clip left out in turn, against the atlas's held-out clips; its
+        95 % interval (Wilson's, for the share of the own clips that is found)
+    towards : np.ndarray[N], how much each concept of the atlas is in the own clips
+    back : np.ndarray[N], how much the own concept is in the held-out clips of each
+    warnings : sentences
+    """
+
+    vectors: Vectors
+    accuracy: float
+    low: float
+    high: float
+    towards: np.ndarray
+    back: np.ndarray
+    warnings: tuple[str, ...]
+
+
+def listener(atlas: Atlas) -> Embedder:
+    """What makes features that an atlas's vectors understand.
+
+    Raises
+    ------
+    AtlasError
+        The atlas was not learned from audio, or by another version of that embedder.
+    EmbedderError
+        The embedder cannot be had.
+    """
+    if atlas.vectors is None:
+        raise AtlasError(f"{atlas.title}: holds similarities alone; expected an atlas learned from audio")
+    found = embed.find(atlas.embedder)
+    if found.name != atlas.card.get("embedder", found.name):
+        raise AtlasError(f"{atlas.title}: learned with another {atlas.embedder or 'cnn9'}; build it anew with this one")
+    return found
+
+
+def hear(clip: Clip, atlas: Atlas, embedder: Embedder) -> Heard:
+    """Listen to a clip window by window.
+
+    Raises
+    ------
+    AudioError
+        The clip is silent or too short.
+    """
+    assert atlas.vectors is not None
+    rows = _windows([clip], embedder)[0]
+    middle_s = min(embedder.window_s, clip.duration_s) / 2
+    times_s = np.minimum(middle_s + embedder.hop_s * np.arange(len(rows)), clip.duration_s)
+    return Heard(times_s, atlas.vectors.probabilities(rows).T)
+
+
+def _windows(clips: Sequence[Clip], embedder: Embedder) -> list[np.ndarray]:
+    wavs = [require_sound(clip, "the clip").resampled(embedder.sample_rate).wav for clip in clips]
+    found = embedder.run(wavs)
+    if not all(np.isfinite(rows).all() for rows in found):
+        raise AudioError("the clip gives features that are not numbers; expected sound that is finite")
+    return found
+
+
+def own(clips: Sequence[Clip], atlas: Atlas, embedder: Embedder) -> Own:
+    """Learn a concept from a few clips, against those the atlas was learned from.
+
+    Raises
+    ------
+    AtlasError
+        The atlas holds no features of its clips.
+    AudioError
+        There are fewer than `LEAST_CLIPS` clips, or one is silent or too short.
+    """
+    if atlas.vectors is None or atlas.background is None:
+        raise AtlasError(f"{atlas.title}: holds no features of its clips; expected an atlas learned from audio")
+    if len(clips) < LEAST_CLIPS:
+        raise AudioError(f"{len(clips)} clips; expected {LEAST_CLIPS} or more, {FEW_CLIPS} are better")
+    rows = np.stack([found.mean(axis=0) for found in _windows(clips, embedder)])
+    background = atlas.background
+    test = background.features[background.split == TEST]
+    learned = background.features[background.split == TRAIN]
+    first = _fit(rows, learned)
+    alike = first.probabilities(learned)[:, 0]
+    learned = learned[alike <= np.quantile(alike, 1 - UNLABELLED_SHARE)]
+    found, refused = 0, 0.0
+    for left_out in range(len(rows)):
+        vectors = _fit(np.delete(rows, left_out, axis=0), learned)
+        found += int(vectors.probabilities(rows[left_out : left_out + 1])[0, 0] > 0.5)
+        refused += float((vectors.probabilities(test) <= 0.5).mean()) / len(rows)
+    low, high = _wilson(found, len(rows))
+    vectors = _fit(rows, learned)
+    inside = background.members[:, background.split == TEST].astype(np.float64)
+    back = inside @ vectors.probabilities(test)[:, 0] / np.maximum(1, inside.sum(axis=1))
+    warnings = []
+    if len(rows) < FEW_CLIPS:
+        warnings.append(f"Learned from {len(rows)} clips only: {FEW_CLIPS} or more tell a concept better.")
+    if found < len(rows):
+        missed = len(rows) - found
+        warnings.append(f"{missed} of {len(rows)} clips would not be recognised from the others: are they of one kind?")
+    return Own(
+        vectors=vectors,
+        accuracy=(found / len(rows) + refused) / 2,
+        low=(low + refused) / 2,
+        high=(high + refused) / 2,
+        towards=atlas.vectors.probabilities(rows).mean(axis=0),
+        back=back,
+        warnings=tuple(warnings),
+    )
+
+
+def _fit(rows: np.ndarray, others: np.ndarray) -> Vectors:
+    features = np.concatenate([rows, others])
+    members = (np.arange(len(features)) < len(rows))[None]
+    return cav.fit(features, members, np.full(len(features), TRAIN))
+
+
+def _wilson(found: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    z = 1.96
+    share = found / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,201 @@
+"""From sounds to an atlas, and what it hears in others: by calls, for the page's workers, and on the command line."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicstar import jobs
+from musicstar.__main__ import main
+from musicstar.audio import AudioError, Clip, read
+from musicstar.concepts import atlas as atlases
+from musicstar.concepts import query, visits
+from musicstar.concepts.atlas import Atlas, AtlasError, Shape
+from musicstar.concepts.hierarchy import ROOT, Orientation
+from musicstar.jobs import Job, JobError, Limits
+from tests.sounds import KINDS, RATE, library, sound
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atlas of the small library, built on the command line; one of its files is none."""
+    place = tmp_path_factory.mktemp("concepts")
+    clips = library(place / "clips")
+    (clips / "noise" / "broken.wav").write_bytes(b"RIFF of nothing")
+    command = ["concepts", "build", str(clips), "--embedder", "mel", "--cache", str(place / "cache")]
+    assert main([*command, "--title", "Sounds", "--out", str(place / "atlas")]) == 0
+    return place / "atlas"
+
+
+@pytest.fixture(scope="module")
+def atlas(folder: Path) -> Atlas:
+    return atlases.load(folder)
+
+
+def clip(kind: str, number: int, seconds: float = 3.0) -> Clip:
+    return Clip(sound(kind, number, seconds=seconds), RATE)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_atlas_holds_what_the_folders_say(atlas: Atlas, folder: Path) -> None:
+    assert [concept.name for concept in atlas.concepts] == ["noise", "tones", "tones/high tones", "tones/low tones"]
+    assert [concept.clips for concept in atlas.concepts] == [20, 40, 20, 20]
+    assert atlas.concepts[2].parents == ("tones",)
+    assert all(concept.accuracy is not None and concept.accuracy > 0.9 for concept in atlas.concepts)
+    assert any("broken.wav" in note for note in atlas.card["notes"])
+    assert atlas.background is not None
+    assert atlas.background.features.shape == (60, 192)
+    for concept in atlas.concepts:
+        assert len(set(concept.examples)) == 3
+        for name in concept.examples:
+            heard = read(folder / "previews" / name, sample_rate=None)
+            assert 0.8 < heard.duration_s < 1.3
+            assert -26 < heard.rms_dbfs() < -15
+
+
+def test_narrow_concepts_hang_under_broad_ones(atlas: Atlas) -> None:
+    tree = atlas.tree(Shape(Orientation.TRANSPOSED))
+    assert [tree.parents[i] for i in (2, 3)] == [1, 1]
+    assert tree.parents[0] == ROOT
+
+
+def test_a_clip_that_changes_is_heard_to_change(atlas: Atlas) -> None:
+    wav = np.concatenate([clip("tones/low tones", 90, 6.0).wav, clip("noise", 91, 6.0).wav])
+    heard = query.hear(Clip(wav, RATE), atlas, query.listener(atlas))
+    low, noise = atlas.index["tones/low tones"], atlas.index["noise"]
+    assert heard.probabilities.shape == (4, len(heard.times_s))
+    early, late = heard.times_s < 4.5, heard.times_s > 7.5
+    for concept, there, gone in ((low, early, late), (noise, late, early)):
+        assert heard.probabilities[concept, there].min() > 0.7
+        assert heard.probabilities[concept, gone].max() < 0.3
+
+
+def test_a_concept_of_ones_own_hangs_where_it_belongs(atlas: Atlas) -> None:
+    time_s = np.arange(3 * RATE) / RATE
+    whistles = [Clip((0.1 * np.sin(2 * np.pi * hz * time_s)).astype(np.float32), RATE) for hz in range(3000, 4000, 200)]
+    made = query.own(whistles, atlas, query.listener(atlas))
+    assert made.accuracy > 0.9
+    assert 0.5 < made.low < made.accuracy <= made.high
+    assert atlas.concepts[int(made.towards.argmax())].name in ("tones", "tones/high tones")
+    assert made.towards[atlas.index["noise"]] < 0.5
+    assert made.warnings == ()
+
+
+def test_clips_of_no_one_kind_are_told(atlas: Atlas) -> None:
+    mixed = [clip(kind, 200 + number) for number, kind in enumerate(KINDS)]
+    made = query.own(mixed, atlas, query.listener(atlas))
+    assert made.accuracy < 0.8
+    assert "Learned from 3 clips only" in made.warnings[0]
+    assert "3 of 3 clips would not be recognised" in made.warnings[1]
+
+
+def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
+    ears = query.listener(atlas)
+    with pytest.raises(AudioError, match="2 clips; expected 3 or more, 5 are better"):
+        query.own([clip("noise", 1), clip("noise", 2)], atlas, ears)
+    with pytest.raises(AudioError, match="silent"):
+        query.hear(Clip(np.zeros(RATE, np.float32), RATE), atlas, ears)
+    bare = Atlas("Bare", atlas.concepts, atlas.similarity)
+    with pytest.raises(AtlasError, match="Bare: holds similarities alone; expected an atlas learned from audio"):
+        query.listener(bare)
+    other = replace(atlas, background=None, card={"embedder": "x"})
+    with pytest.raises(AtlasError, match="learned with another mel; build it anew"):
+        query.listener(other)
+    with pytest.raises(AtlasError, match="holds no features of its clips"):
+        query.own([clip("noise", n) for n in range(3)], other, ears)
+
+
+def stored(job: Job, wav: np.ndarray) -> str:
+    path = job.new_file(".upload")
+    soundfile.write(path, wav, RATE, format="WAV")
+    return path.name
+
+
+def test_a_visitors_clip_is_heard_and_kept_to_play(folder: Path, atlas: Atlas, tmp_path: Path) -> None:
+    job = Job.create(tmp_path)
+    job.write_json("clip.json", {"name": "mine.wav", "file": stored(job, sound("noise", 77, seconds=4.0))})
+    visits.hear(job, folder, Limits())
+    found = job.read_json("heard.json")
+    assert found["name"] == "mine.wav"
+    assert found["duration_s"] == 4.0
+    assert found["concepts"][0] == atlas.index["noise"]
+    assert sorted(found["concepts"]) == [0, 1, 2, 3]
+    assert len(found["probabilities"]) == 4
+    assert {len(row) for row in found["probabilities"]} == {len(found["times_s"])}
+    media = jobs.find_media(tmp_path, found["media"])
+    assert media is not None
+    assert soundfile.info(media).duration == 4.0
+
+
+@pytest.mark.parametrize(
+    ("wav", "message"),
+    [
+        (np.zeros(RATE), "mine.wav: the clip is silent"),
+        (np.full(RATE, np.nan), r"mine.wav: the file holds values that are not numbers \(NaN or infinity\)"),
+        (np.ones(RATE // 4) * 0.1, r"mine.wav: 0.250 s long, at least 0.5 s is needed"),
+        (np.ones(RATE * 40) * 0.1, r"mine.wav: 40.0 s long, the limit is 30 s"),
+    ],
+)
+def test_a_visitors_bad_clip_is_named(wav: np.ndarray, message: str, folder: Path, tmp_path: Path) -> None:
+    job = Job.create(tmp_path)
+    path = job.new_file(".upload")
+    soundfile.write(path, wav, RATE, subtype="FLOAT", format="WAV")
+    job.write_json("clip.json", {"name": "mine.wav", "file": path.name})
+    with pytest.raises(JobError, match=message):
+        visits.hear(job, folder, Limits())
+    with pytest.raises(JobError, match="there is no such file; expected an atlas in"):
+        visits.hear(job, tmp_path / "none", Limits())
+
+
+def test_a_visitors_own_concept_leaves_out_what_cannot_be_used(folder: Path, atlas: Atlas, tmp_path: Path) -> None:
+    job = Job.create(tmp_path)
+    broken = job.new_file(".upload")
+    broken.write_bytes(b"nothing")
+    files = {str(n): [stored(job, sound("noise", 300 + n, seconds=2.5)), f"n{n}.wav"] for n in range(5)}
+    job.write_json("own.json", {"files": {**files, "x": [broken.name, "bad.wav"]}})
+    visits.own(job, folder, "Hiss")
+    found = job.read_json("own_result.json")
+    assert (found["title"], found["clips"]) == ("Hiss", 5)
+    assert found["skipped"][0][0] == "bad.wav"
+    assert "bad.wav: not readable as audio" in found["skipped"][0][1]
+    assert int(np.argmax(found["towards"])) == atlas.index["noise"]
+    assert found["low"] < found["accuracy"]
+    job.write_json("own.json", {"files": {"0": files["0"], "x": [broken.name, "bad.wav"]}})
+    with pytest.raises(JobError, match=r"1 clips; expected 3 or more, 5 are better\. bad\.wav: not readable"):
+        visits.own(job, folder, "Hiss")
+
+
+def test_commands_print_what_they_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips, cache = str(folder.parent / "clips"), str(folder.parent / "cache")
+    assert main(["concepts", "embed", clips, "--embedder", "mel", "--cache", cache, "--json"]) == 0
+    embedded = said(capsys)
+    assert (embedded["clips"], embedded["dimensions"]) == (60, 192)
+    assert "broken.wav: not readable as audio" in embedded["skipped"][0]
+    soundfile.write(tmp_path / "clip.wav", sound("noise", 500, seconds=5.0), RATE)
+    asked = ["concepts", "query", str(tmp_path / "clip.wav"), "--atlas", str(folder), "--top", "2"]
+    assert main([*asked, "--json"]) == 0
+    found = said(capsys)
+    assert found["concepts"][0]["name"] == "noise"
+    assert len(found["concepts"]) == 2
+    assert len(found["concepts"][0]["probabilities"]) == len(found["times_s"])
+    assert main(asked) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("noise")
+
+
+def test_commands_refuse_what_is_no_library(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    command = ["concepts", "build", "--embedder", "mel", "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o")]
+    assert main([*command, str(tmp_path / "empty")]) == 1
+    assert "no audio files in this folder or below" in capsys.readouterr().err
+    assert main([*command, str(folder.parent / "clips"), "--least", "1000"]) == 1
+    assert "0 concepts with 1000 clips or more; expected at least two" in capsys.readouterr().err
+    assert main([*command, str(folder.parent / "clips"), "--above", "1.0"]) == 1
+    assert "have a balanced accuracy above 1" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
