@@ -1,36 +1,21 @@
-"""Features of many clips: decoded ahead by threads, embedded in batches, and kept, so that nothing is done twice.
-
-A cache is a folder of shards, each written whole; whatever cannot be read of it is done again. A clip is known by its
-file's place, size and time of change.
-"""
+"""Embedders, found by name, and the features they make of many clips."""
 
 import hashlib
 import importlib
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from musicstar import audio
+from musicstar.concepts import cache as cached
 from musicstar.concepts import sfx
-from musicstar.files import whole
+from musicstar.concepts.cache import Progress, Run
 from musicstar.methods import shelf
 
-SHIPPED = "concepts-cnn9"
-MAX_CLIP_S = 600.0
 WINDOWS_AT_ONCE = 64
-# Of sound in one batch, so that a batch of long clips does not take all memory.
-BATCH_S = 600.0
-
-Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
-Progress = Callable[[int, int], None]
 
 
 class EmbedderError(ValueError):
@@ -76,7 +61,8 @@ def find(name: str = "") -> Embedder:
     Parameters
     ----------
     name : "cnn9" or empty, the shipped backbone; "mel", means and deviations of log-mel bands; the path of a
-        checkpoint; or "module:function" of something that returns an `Embedder`
+        checkpoint; or "module:function" of something that returns an `Embedder`. An embedder's own name, which has an
+        "@" behind one of these, finds it as long as it has not changed.
 
     Raises
     ------
@@ -85,20 +71,28 @@ def find(name: str = "") -> Embedder:
     CheckpointError
         The checkpoint is damaged or holds something else.
     """
+    plain, _, identity = name.partition("@")
+    found = _find(plain)
+    if identity and found.name != name:
+        raise EmbedderError(f"{plain or 'cnn9'} is now {found.name}; expected {name}, that made the features before")
+    return found
+
+
+def _find(name: str) -> Embedder:
     if name in ("", "cnn9"):
         folders = shelf.library().folders
-        found = next((path for folder in folders if (path := folder / f"{SHIPPED}.safetensors").is_file()), None)
-        if found is None:
+        shipped = next((path for folder in folders if (path := folder / f"{sfx.SHIPPED}.safetensors").is_file()), None)
+        if shipped is None:
             raise EmbedderError(
-                f"no {SHIPPED}.safetensors in {', '.join(map(str, folders))}: train it (musicstar concepts train) and "
-                "name its folder in MUSICSTAR_WEIGHTS"
+                f"no {sfx.SHIPPED}.safetensors in {', '.join(map(str, folders))}: train it (musicstar concepts train) "
+                "and name its folder in MUSICSTAR_WEIGHTS"
             )
-        return _of_checkpoint(found, found.stat().st_mtime_ns)
+        return _of_checkpoint("cnn9", shipped, shipped.stat().st_mtime_ns)
     if name == "mel":
         return mel()
     weights = Path(f"{name.removesuffix('.json').removesuffix('.safetensors')}.safetensors")
     if weights.is_file():
-        return _of_checkpoint(weights, weights.stat().st_mtime_ns)
+        return _of_checkpoint(str(weights.resolve()), weights, weights.stat().st_mtime_ns)
     module, colon, function = name.partition(":")
     if not colon:
         raise EmbedderError(f"no embedder {name!r}: expected cnn9, mel, a checkpoint's path or module:function")
@@ -108,7 +102,7 @@ def find(name: str = "") -> Embedder:
         raise EmbedderError(f"no embedder {name!r}: {error}") from error
     if not isinstance(made, Embedder):
         raise EmbedderError(f"{name} returned {type(made).__name__}, expected musicstar.concepts.embed.Embedder")
-    return made
+    return replace(made, name=f"{name}@{made.name}")
 
 
 def mel(front_end: sfx.FrontEnd | None = None) -> Embedder:
@@ -121,11 +115,11 @@ def mel(front_end: sfx.FrontEnd | None = None) -> Embedder:
             for windows in map(hears.windows, wavs)
         ]
 
-    return Embedder(f"mel 1 {hears}", hears.sample_rate, hears.window_s, hears.hop_s, run)
+    return Embedder(f"mel@{_digest(hears)}", hears.sample_rate, hears.window_s, hears.hop_s, run)
 
 
 @lru_cache(maxsize=4)
-def _of_checkpoint(path: Path, _modified: int) -> Embedder:
+def _of_checkpoint(name: str, path: Path, _modified: int) -> Embedder:
     trained = sfx.load(path)
     net, hears = trained.net.backbone, trained.front_end
 
@@ -135,7 +129,13 @@ def _of_checkpoint(path: Path, _modified: int) -> Embedder:
             rows = torch.cat([net(some) for some in torch.cat(windows).split(WINDOWS_AT_ONCE)])
         return [part.numpy() for part in rows.split([len(some) for some in windows])]
 
-    return Embedder(f"cnn9 {trained.card.sha256} {hears}", hears.sample_rate, hears.window_s, hears.hop_s, run)
+    return Embedder(
+        f"{name}@{_digest(trained.card.sha256, hears)}", hears.sample_rate, hears.window_s, hears.hop_s, run
+    )
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def embed(
@@ -165,7 +165,7 @@ def embed(
     def means(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [rows.mean(axis=0, dtype=np.float64).astype(np.float32)[None] for rows in _run(embedder, wavs)]
 
-    found, failures = measure(
+    found, failures = cached.measure(
         paths,
         means,
         cache,
@@ -187,51 +187,6 @@ def embed(
     return Features(table, dict(sorted(failures.items())))
 
 
-def measure(
-    paths: Sequence[Path],
-    run: Run,
-    cache: Path,
-    *,
-    name: str,
-    sample_rate: int,
-    progress: Progress | None = None,
-    batch: int = 16,
-    workers: int = 2,
-) -> tuple[dict[int, np.ndarray], dict[int, str]]:
-    """Whatever `run` makes of each of some files, as an array [any, D], by where it stands; and what failed."""
-    folder = Path(cache) / hashlib.sha256(name.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    keys = [_key(path) for path in paths]
-    kept = _read_shards(folder, set(keys))
-    missing: dict[str, int] = {}
-    for place, key in enumerate(keys):
-        if key not in kept:
-            missing.setdefault(key, place)
-    failed: dict[str, str] = {}
-    written: list[Path] = []
-    done = len(paths) - len(missing)
-    if progress is not None:
-        progress(done, len(paths))
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        order = list(missing.values())
-        for places, wavs in _batches([paths[place] for place in order], sample_rate, batch, pool):
-            heard = [(keys[order[i]], wav) for i, wav in zip(places, wavs, strict=True) if not isinstance(wav, str)]
-            failed |= {keys[order[i]]: wav for i, wav in zip(places, wavs, strict=True) if isinstance(wav, str)}
-            if heard:
-                made = dict(zip([key for key, _ in heard], run([wav for _, wav in heard]), strict=True))
-                written.append(_write_shard(folder, made))
-                kept |= made
-            done += len(places)
-            if progress is not None:
-                progress(done, len(paths))
-    if len(written) > 1:
-        _write_shard(folder, {key: kept[key] for key in missing if key in kept})
-        for shard in written:
-            shard.unlink(missing_ok=True)
-    rows = {place: kept[key] for place, key in enumerate(keys) if key in kept}
-    return rows, {place: failed[key] for place, key in enumerate(keys) if key in failed}
-
-
 def _run(embedder: Embedder, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What an embedder makes of some clips, checked."""
     made = [np.asarray(rows, dtype=np.float32) for rows in embedder.run(wavs)]
@@ -243,70 +198,3 @@ def _run(embedder: Embedder, wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
             "expected [windows, D] for each, with one D"
         )
     return made
-
-
-def _batches(
-    paths: Sequence[Path], sample_rate: int, batch: int, pool: ThreadPoolExecutor
-) -> Iterator[tuple[list[int], list[np.ndarray | str]]]:
-    """Clips in order, or what is wrong with them, and where each stands; decoded while the last ones are worked on."""
-    waiting: deque[Future[np.ndarray | str]] = deque()
-    coming = iter(paths)
-    places: list[int] = []
-    clips: list[np.ndarray | str] = []
-    samples = 0
-    for place in range(len(paths)):
-        while len(waiting) <= batch and (path := next(coming, None)) is not None:
-            waiting.append(pool.submit(_decode, path, sample_rate))
-        clip = waiting.popleft().result()
-        places.append(place)
-        clips.append(clip)
-        samples += 0 if isinstance(clip, str) else len(clip)
-        if len(clips) == batch or samples > BATCH_S * sample_rate or place == len(paths) - 1:
-            yield places, clips
-            places, clips, samples = [], [], 0
-
-
-def _decode(path: Path, sample_rate: int) -> np.ndarray | str:
-    """A clip's samples, or what is wrong with it."""
-    try:
-        clip = audio.read(path, sample_rate=sample_rate, max_duration_s=MAX_CLIP_S)
-        return audio.require_sound(clip, path.name).wav
-    except audio.AudioError as error:
-        return str(error)
-
-
-def _key(path: Path) -> str:
-    """What changes with a file; a file that is missing has a key too, under which nothing is kept."""
-    try:
-        status = path.stat()
-        identity = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    except OSError:
-        identity = f"{path}\nmissing"
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _write_shard(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
-    path = folder / f"{uuid.uuid4().hex}.npz"
-    lengths = np.array([len(array) for array in arrays.values()])
-    with whole(path) as temporary:
-        np.savez(temporary, keys=np.array(list(arrays)), lengths=lengths, rows=np.concatenate(list(arrays.values())))
-    return path
-
-
-def _read_shards(folder: Path, wanted: set[str]) -> dict[str, np.ndarray]:
-    kept: dict[str, np.ndarray] = {}
-    for path in sorted(folder.glob("*.npz")):
-        # A dot begins the name of what is still being written, or was when its process ended.
-        if path.name.startswith("."):
-            continue
-        try:
-            with np.load(path) as shard:
-                keys, rows, ends = shard["keys"], shard["rows"], np.cumsum(shard["lengths"])
-            if len(keys) != len(ends) or ends[-1] != len(rows):
-                continue
-        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
-            continue
-        for key, end, start in zip(keys, ends, [0, *ends[:-1]], strict=True):
-            if key in wanted:
-                kept[str(key)] = rows[start:end]
-    return kept

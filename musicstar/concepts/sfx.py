@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from musicstar import checkpoint
 
+# The name of the checkpoint that is looked for, and that training writes.
+SHIPPED = "concepts-cnn9"
 POOLS = (2, 2, 2, 1)
 LAYERS = ("block1", "block2", "block3", "block4", "embedding")
 # Of a window: less than this at a clip's end is not worth a window of its own.
