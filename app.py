@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).parent
 STATIC = ROOT / "musicstar" / "ui" / "static"
 EXAMPLES = ROOT / "musicstar" / "examples"
+ATLASES = ROOT / "musicstar" / "atlases"
 STUDY = "music-star"
 BUILD_AFTER_S = 5.0
 
@@ -40,6 +41,7 @@ class Settings:
     ----------
     data : folder of the job files; None makes one that is deleted at the end
     survey : folder of the survey's clips, accounts and, without DATABASE_URL, answers
+    concepts : folders of atlases that are shown besides those shipped
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +51,7 @@ class Settings:
     workers: int = 1
     data: Path | None = None
     survey: Path = Path("data")
+    concepts: tuple[Path, ...] = ()
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -73,6 +76,9 @@ class Settings:
             workers=int(number("WORKERS", cls.workers, least=1)),
             data=Path(data) if data else None,
             survey=Path(os.environ.get("MUSICSTAR_SURVEY") or cls.survey),
+            concepts=tuple(
+                Path(folder) for folder in os.environ.get("MUSICSTAR_CONCEPTS", "").split(os.pathsep) if folder
+            ),
         )
 
 
@@ -95,7 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     import_gradio()
     from starlette.staticfiles import StaticFiles
 
-    from musicstar.ui import clips, theme, translate
+    from musicstar.ui import clips, conceptclips, conceptmap, concepts, theme, translate
     from survey.ui import participant
 
     temporary = None
@@ -109,6 +115,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     desk = Desk(data=data, limits=limits, workers=settings.workers)
     survey = _Survey(settings.survey)
     examples = jobs.find_examples(EXAMPLES)
+    shelf = conceptmap.Shelf([*concepts.shipped(ATLASES), *settings.concepts])
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -127,10 +134,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(
         Dress,
         head=theme.head(translate.TITLE, translate.DESCRIPTION),
-        below=survey.heads,
+        below={
+            "/concepts/": theme.head(concepts.TITLE, concepts.DESCRIPTION, styles=concepts.STYLES),
+            **survey.heads,
+        },
     )
     survey.guard(app)
-    app.add_middleware(Guard, eventless=("/survey",))
+    app.add_middleware(Guard, eventless=("/survey", "/concepts"))
     app.mount("/ui", StaticFiles(directory=STATIC))
 
     @app.get("/healthz")
@@ -138,8 +148,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return {"ok": True, "orders": desk.busy}
 
     app.include_router(clips.router(desk, examples))
+    app.include_router(conceptmap.router(shelf))
+    app.include_router(conceptclips.router(desk, shelf, examples))
     survey.mount(app)
-    page = translate.build(desk, examples, places={participant.TITLE: "/survey/"})
+
+    @app.get("/concepts")
+    @app.get("/survey")
+    @app.get("/results")
+    async def with_slash(request: Request) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{request.url.path}/{query}", 307)
+
+    map_ = concepts.build(
+        examples=examples,
+        max_seconds=settings.max_seconds,
+        max_mb=settings.max_mb,
+        places={translate.HEADING: "/", participant.TITLE: "/survey/"},
+    )
+    map_.queue(api_open=False, default_concurrency_limit=8)
+    _mount(app, map_, "/concepts")
+    page = translate.build(desk, examples, places={concepts.TITLE: "/concepts/", participant.TITLE: "/survey/"})
     page.queue(api_open=False, default_concurrency_limit=None)
     _mount(app, page, "/")
     return app
@@ -214,12 +242,6 @@ class _Survey:
         from survey.routes import router
         from survey.session import SurveyDesk
         from survey.ui import downloads, participant, results
-
-        @app.get("/survey")
-        @app.get("/results")
-        async def with_slash(request: Request) -> Response:
-            query = f"?{request.url.query}" if request.url.query else ""
-            return RedirectResponse(f"{request.url.path}/{query}", 307)
 
         # Gradio's page looks for a script of its own there too.
         static = StaticFiles(directory=participant.STATIC, packages=[("gradio", "templates/frontend/static")])

@@ -76,7 +76,7 @@ class Pool:
         )
 
     def submit(self, work: str, *arguments: Any) -> "Future[Any]":
-        """Have a function of `musicstar.work` called in a worker."""
+        """Have a function called in a worker; see `_run`."""
         try:
             return self._executor.submit(_run, work, *arguments)
         except BrokenProcessPool:
@@ -108,14 +108,17 @@ def _begin_work(niceness: int, threads: int, lifeline: Connection) -> None:
 
 
 def _run(work: str, *arguments: Any) -> Any:
-    """Call one of the functions of `musicstar.work` by name, in a worker process."""
+    """Call one of the functions of `musicstar.work` or `musicstar.concepts.visits` by name, in a worker process."""
     # Imported here and by name: a worker unpickles this function, and the web process must not load PyTorch.
     from musicstar import work as workshop
+    from musicstar.concepts import visits
 
     functions: Mapping[str, Any] = {
         "warm": workshop.warm,
         "inspect": workshop.inspect,
         "translate": workshop.translate,
+        "hear": visits.hear,
+        "own": visits.own,
     }
     try:
         return functions[work](*arguments)
@@ -205,7 +208,14 @@ class Desk:
 
     async def inspect(self, job: Job) -> Source:
         """Have a job's clip read and checked; raises JobError with the sentence for the visitor."""
-        waiter = asyncio.wrap_future(self._inspectors.submit("inspect", job, self.limits))
+        await self.ask("inspect", job, self.limits)
+        source = job.source()
+        assert source is not None
+        return source
+
+    async def ask(self, work: str, job: Job, *arguments: Any) -> None:
+        """Have something short done to a job, outside the queue; raises JobError with the sentence for the visitor."""
+        waiter = asyncio.wrap_future(self._inspectors.submit(work, job, *arguments))
         await asyncio.wait([waiter])
         error = None if waiter.cancelled() else waiter.exception()
         if isinstance(error, JobError):
@@ -213,9 +223,6 @@ class Desk:
         failure = _failure(waiter)
         if failure:
             raise JobError(failure)
-        source = job.source()
-        assert source is not None
-        return source
 
     def cancel(self, visitor: str) -> None:
         """Stop what a visitor has asked for, if anything."""

@@ -37,10 +37,10 @@ def router(desk: Desk, examples: tuple[jobs.Example, ...]) -> APIRouter:
 
         async def take() -> Response:
             job = Job.find(desk.data, to) if to else Job.create(desk.data)
-            with _undone(job, new=not to):
+            with undone(job, new=not to):
                 return await _take_file(desk, job, request, name, part)
 
-        return await _answer(request, take)
+        return await answer(request, take)
 
     @routes.post("/examples/{number}/{domain}")
     async def example_clip(request: Request, number: str, domain: Domain) -> Response:
@@ -51,16 +51,16 @@ def router(desk: Desk, examples: tuple[jobs.Example, ...]) -> APIRouter:
 
         async def take() -> Response:
             job = piece.order_clip(desk.data, domain)
-            with _undone(job, new=True):
+            with undone(job, new=True):
                 return _accepted(job, await desk.inspect(job))
 
-        return await _answer(request, take)
+        return await answer(request, take)
 
     return routes
 
 
 @contextlib.contextmanager
-def _undone(job: Job, *, new: bool) -> Iterator[None]:
+def undone(job: Job, *, new: bool) -> Iterator[None]:
     """Take a new job away again if what is done with it fails, whatever the failure; say so if it is gone already."""
     try:
         yield
@@ -72,10 +72,10 @@ def _undone(job: Job, *, new: bool) -> Iterator[None]:
         raise
 
 
-async def _answer(request: Request, take: Callable[[], Awaitable[Response]]) -> Response:
+async def answer(request: Request, take: Callable[[], Awaitable[Response]]) -> Response:
     """The answer to a clip, or the sentence of what was wrong with it."""
     try:
-        _same_origin(request)
+        same_origin(request)
         return await take()
     except JobError as error:
         return JSONResponse({"error": str(error)}, status_code=410 if isinstance(error, JobGone) else 422)
@@ -86,7 +86,7 @@ async def _answer(request: Request, take: Callable[[], Awaitable[Response]]) -> 
         return JSONResponse({"error": f"The clip could not be stored here ({error.strerror})."}, status_code=507)
 
 
-def _same_origin(request: Request) -> None:
+def same_origin(request: Request) -> None:
     """Refuse what another site's page sends on a visitor's behalf."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         raise JobError("Clips are taken from this site's own page only.")
@@ -100,7 +100,7 @@ async def _take_file(desk: Desk, job: Job, request: Request, name: str, part: st
     path = job.new_file(".upload")
     kept = False
     try:
-        await _receive(request, path, shown, desk.limits)
+        await receive(request, path, shown, desk.limits)
         # Uploads into one clip take turns, so that each is judged, kept or taken back by itself.
         async with desk.turn(job):
             clip: MutableMapping[str, Any] = job.read_json("clip.json") or {"name": shown, "files": {}}
@@ -123,7 +123,7 @@ async def _take_file(desk: Desk, job: Job, request: Request, name: str, part: st
             path.unlink(missing_ok=True)
 
 
-async def _receive(request: Request, path: Path, shown: str, limits: Limits) -> None:
+async def receive(request: Request, path: Path, shown: str, limits: Limits) -> None:
     """Store an upload's body."""
     received = 0
     with path.open("wb") as file:

@@ -38,11 +38,12 @@ HEADER = """
     <ellipse cx="11" cy="16" rx="4.1" ry="3" transform="rotate(-20 11 16)"/>
     <ellipse cx="29" cy="8" rx="4.1" ry="3" transform="rotate(-20 29 8)"/></svg>
     Music-STAR <span>studio</span></p>{places}</div>
-  <h1>Translate a clip</h1>
-  <p class="ms-lead">Hear the same notes played by the other pair of instruments,
-  by five methods side by side.</p>
+  <h1>{title}</h1>
+  <p class="ms-lead">{lead}</p>
 </header>
 """
+HEADING = "Translate a clip"
+LEAD = "Hear the same notes played by the other pair of instruments, by five methods side by side."
 
 Update = dict[str, Any]
 
@@ -51,9 +52,11 @@ def _scripts(*names: str) -> str:
     return "".join(f'<script src="/ui/{name}"></script>' for name in names)
 
 
-def _header(places: Mapping[str, str]) -> str:
-    links = "".join(f'<a href="{address}">{title}</a>' for title, address in places.items())
-    return HEADER.format(places=links and f'<nav class="ms-places" aria-label="The studio\'s pages">{links}</nav>')
+def header(places: Mapping[str, str], *, title: str = HEADING, lead: str = LEAD) -> str:
+    """The top of a page of the studio, with links to the others."""
+    links = "".join(f'<a href="{address}">{name}</a>' for name, address in places.items())
+    nav = links and f'<nav class="ms-places" aria-label="The studio\'s pages">{links}</nav>'
+    return HEADER.format(places=nav, title=title, lead=lead)
 
 
 def clip_picker(*, examples: Sequence[Example], max_seconds: float, max_mb: float) -> gr.HTML:
@@ -138,7 +141,7 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
     limits = desk.limits
     page: gr.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(_header(places or {}), js_on_load=None, apply_default_css=False, elem_id="ms-top")
+        gr.HTML(header(places or {}), js_on_load=None, apply_default_css=False, elem_id="ms-top")
         with gr.Row(elem_id="ms-studio"):
             with gr.Column(elem_id="ms-form", min_width=0):
                 clip = clip_picker(examples=examples, max_seconds=limits.max_duration_s, max_mb=limits.max_bytes / 1e6)
