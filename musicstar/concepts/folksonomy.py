@@ -11,7 +11,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -189,8 +189,14 @@ class Take:
         return Clip((wav * min(1.0, PEAK / np.abs(wav).max())).astype(np.float32), SAMPLE_RATE)
 
     def _heard(self, notes: tuple[Note, ...], program: int, level_dbfs: float) -> np.ndarray:
-        wav = play(notes, Patch(self.font, program), duration_s=CLIP_S, rate=SAMPLE_RATE).astype(np.float64)
-        return wav * _factor(wav, level_dbfs)
+        """The notes at a level, as many octaves nearer to the middle as it takes a program of few keys to sound."""
+        towards = 12 if np.median([note.key for note in notes]) < REGISTERS["middle register"] else -12
+        for octaves in range(4):
+            moved = [replace(note, key=note.key + octaves * towards) for note in notes]
+            wav = play(moved, Patch(self.font, program), duration_s=CLIP_S, rate=SAMPLE_RATE).astype(np.float64)
+            if math.isfinite(active_dbfs(wav, SAMPLE_RATE)):
+                return wav * _factor(wav, level_dbfs)
+        raise SynthesisError(f"{self.font}: program {program} is silent; expected a font with all of General MIDI")
 
 
 def _holders(groups: Mapping[str, Sequence[str]], name: str) -> list[str]:
@@ -200,10 +206,7 @@ def _holders(groups: Mapping[str, Sequence[str]], name: str) -> list[str]:
 
 def _factor(wav: np.ndarray, wanted_dbfs: float) -> float:
     """What brings sound to a level."""
-    level_dbfs = active_dbfs(wav, SAMPLE_RATE)
-    if level_dbfs == -math.inf:
-        raise SynthesisError("a program of the soundfont is silent; expected one with all of General MIDI")
-    return float(10 ** ((wanted_dbfs - level_dbfs) / 20))
+    return float(10 ** ((wanted_dbfs - active_dbfs(wav, SAMPLE_RATE)) / 20))
 
 
 def _placed(wav: np.ndarray, rng: np.random.Generator) -> np.ndarray:
