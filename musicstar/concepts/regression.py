@@ -9,6 +9,9 @@ from scipy.special import expit
 # Of the published training; that its learning rate falls is in the authors' code.
 SIDE, STEPS_PER_EPOCH, EPOCHS, PATIENCE = 64, 100, 100, 10
 LEARNING_RATE, LEAST_RATE, DROPOUT = 1e-3, 1e-6, 0.25
+# Clips at random of which each concept takes its other side.
+POOL = 4 * SIDE
+TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,131 +54,149 @@ def _loss(logits: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.n
 
 
 def exact(learned: Side, judged: Side, ridges: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [N, D] and biases [N]; each ridge starts from the solution of the stronger one before."""
+    """Weights [N, D] and biases [N], by Newton's method, each with the ridge that serves its validation clips best."""
     # Turned so that features are uncorrelated, where the diagonal of the curvature stands for it well.
     turn = np.linalg.eigh(learned.rows.T @ learned.rows)[1]
     rows = np.hstack([learned.rows @ turn, np.ones((len(learned.rows), 1))])
     counts = learned.weights
     solution = np.zeros((len(counts), rows.shape[1]))
-    best, least = solution.copy(), np.full(len(counts), np.inf)
-    known = judged.whole
+    best, least, chosen = solution, np.full(len(counts), np.inf), np.zeros(len(counts))
     for ridge in sorted(ridges, reverse=True):
-        solution = _newton(rows, learned.positive, counts, ridge, solution)
+        # From the solution of the stronger one before, and only as near as a choice needs.
+        solution = _newton(rows, learned.positive, counts, np.full(len(counts), ridge), solution, tolerance=1e-2)
         loss = judged.loss(solution[:, :-1] @ turn.T, solution[:, -1])
-        better = (loss < least) & (known | np.isinf(least))
-        best[better], least[better] = solution[better], loss[better]
+        better = np.where(judged.whole, loss < least, chosen == 0)
+        best = np.where(better[:, None], solution, best)
+        least, chosen = np.where(better, loss, least), np.where(better, ridge, chosen)
+    best = _newton(rows, learned.positive, counts, chosen, best, tolerance=1e-5)
     return best[:, :-1] @ turn.T, best[:, -1]
 
 
-def _newton(rows: np.ndarray, positive: np.ndarray, counts: np.ndarray, ridge: float, start: np.ndarray) -> np.ndarray:
-    """The minimum of the loss with a ridge on all columns but the last, [N, D + 1], to about 1e-5 in each."""
+def _newton(
+    rows: np.ndarray,
+    positive: np.ndarray,
+    counts: np.ndarray,
+    ridges: np.ndarray,
+    start: np.ndarray,
+    *,
+    tolerance: float,
+) -> np.ndarray:
+    """The minimum of the loss with a ridge on all columns but the last, [N, D + 1], to about the tolerance."""
     solution = start.copy()
-    held = np.append(np.full(rows.shape[1] - 1, ridge), 0.0)
+    held = np.repeat(ridges[:, None], rows.shape[1], axis=1)
+    held[:, -1] = 0
+    short = rows.astype(np.float32)
     active = np.arange(len(start))
     for _ in range(100):
-        w, y, c = solution[active], positive[active], counts[active]
-        logits = w @ rows.T
-        said = expit(logits)
-        gradient = (c * (said - y)) @ rows + held * w
+        parts = solution[active], positive[active], counts[active], held[active]
+        logits = parts[0] @ rows.T
+        gradient = (parts[2] * (expit(logits) - parts[1])) @ rows + parts[3] * parts[0]
         size = np.linalg.norm(gradient, axis=1)
-        going = size > 1e-5 * ridge
-        if not going.any():
+        going = np.flatnonzero(size > tolerance * ridges[active])
+        if not len(going):
             break
-        active, w, y, c, logits, said, gradient, size = (
-            a[going] for a in (active, w, y, c, logits, said, gradient, size)
-        )
-        move = _descent(rows, c * said * (1 - said), held, gradient, size * np.minimum(0.3, np.sqrt(size)))
+        active = active[going]
+        w, y, c, h = (part[going] for part in parts)
+        logits, gradient, size = logits[going], gradient[going], size[going]
+        curvature = c * expit(logits) * expit(-logits)
+        # Half the digits do for a step that is corrected by the next.
+        curvature, h_, g = (value.astype(np.float32) for value in (curvature, h, gradient))
+        move = _step(short, curvature, h_, g, size * np.minimum(0.3, np.sqrt(size))).astype(np.float64)
         slope, moved = (gradient * move).sum(axis=1), move @ rows.T
-        before = _loss(logits, y, c) + 0.5 * (held * w**2).sum(axis=1)
-        length, open_ = np.ones(len(w)), np.arange(len(w))
+        before = _loss(logits, y, c) + 0.5 * (h * w**2).sum(axis=1)
+        length, steep = np.ones(len(w)), np.arange(len(w))
         for _ in range(30):
-            t = length[open_, None]
-            after = _loss(logits[open_] + t * moved[open_], y[open_], c[open_])
-            after += 0.5 * (held * (w[open_] + t * move[open_]) ** 2).sum(axis=1)
+            t = length[steep, None]
+            after = _loss(logits[steep] + t * moved[steep], y[steep], c[steep])
+            after += 0.5 * (h[steep] * (w[steep] + t * move[steep]) ** 2).sum(axis=1)
             # The slack is the rounding of a loss, near the minimum more than what is gained.
-            open_ = open_[after > before[open_] + 1e-4 * length[open_] * slope[open_] + 1e-13]
-            if not len(open_):
+            steep = steep[after > before[steep] + 1e-4 * length[steep] * slope[steep] + 1e-13]
+            if not len(steep):
                 break
-            length[open_] *= 0.5
+            length[steep] *= 0.5
         solution[active] = w + length[:, None] * move
     return solution
 
 
-def _descent(
+def _step(
     rows: np.ndarray, curvature: np.ndarray, held: np.ndarray, gradient: np.ndarray, tolerance: np.ndarray
 ) -> np.ndarray:
     """Newton's step [N, D] by conjugate gradients, scaled by the diagonal, so that no Hessian is ever formed."""
+    found = np.zeros_like(gradient)
+    active = np.arange(len(gradient))
     diagonal = curvature @ rows**2 + held
     step, residual = np.zeros_like(gradient), -gradient
-    scaled = residual / diagonal
-    direction, inner = scaled, (residual * scaled).sum(axis=1)
+    direction = residual / diagonal
+    inner = (residual * direction).sum(axis=1)
     for _ in range(500):
-        curved = ((direction @ rows.T) * curvature) @ rows + held * direction
-        along = (direction * curved).sum(axis=1)
-        length = np.divide(inner, along, out=np.zeros_like(inner), where=along > 0)[:, None]
+        curved = ((direction @ rows.T) * curvature[active]) @ rows + held[active] * direction
+        length = (inner / np.maximum((direction * curved).sum(axis=1), TINY))[:, None]
         step += length * direction
-        residual = residual - length * curved
-        if (np.linalg.norm(residual, axis=1) <= tolerance).all():
-            break
-        scaled = residual / diagonal
+        residual -= length * curved
+        going = np.linalg.norm(residual, axis=1) > tolerance[active]
+        found[active] = step
+        if not going.all():
+            active = active[going]
+            if not len(active):
+                break
+            step, residual, direction, inner = step[going], residual[going], direction[going], inner[going]
+        scaled = residual / diagonal[active]
         last, inner = inner, (residual * scaled).sum(axis=1)
-        direction = scaled + np.divide(inner, last, out=np.zeros_like(inner), where=last > 0)[:, None] * direction
-    return step
+        direction = scaled + (inner / np.maximum(last, TINY))[:, None] * direction
+    return found
 
 
 def published(learned: Side, judged: Side, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights [N, D] and biases [N] of the epoch that served the validation clips best.
 
-    A concept without validation clips learns until the others have ended.
+    A concept without validation clips learns until the others have ended. All concepts take their other clips from the
+    same random ones, each those that it lacks, which to each is as if drawn for it alone.
     """
     import torch
 
     rng = torch.Generator().manual_seed(seed)
     rows = torch.from_numpy(learned.rows.astype(np.float32))
-    n, size = len(learned.positive), rows.shape[1]
-    # Of each concept first the clips of one side, then all else, so that a clip is drawn by its place.
-    places = [
-        torch.from_numpy(np.argsort(~side, axis=1, kind="stable")) for side in (learned.positive, learned.negative)
-    ]
-    counts = torch.from_numpy(np.stack([learned.positive.sum(axis=1), learned.negative.sum(axis=1)], axis=1))
-    target = torch.cat([torch.ones(SIDE), torch.zeros(SIDE)])
+    n, (clips, size) = len(learned.positive), rows.shape
+    # A concept's own clips first, so that one is drawn by its place.
+    own = torch.from_numpy(np.argsort(~learned.positive, axis=1, kind="stable"))
+    many = torch.from_numpy(learned.positive.sum(axis=1, keepdims=True))
+    other = torch.from_numpy(learned.negative)
     best, least = np.zeros((n, size + 1)), np.full(n, np.inf)
-    known = judged.whole
     active, stale = np.arange(n), np.zeros(n, dtype=np.int64)
     rate = torch.full((n, 1), LEARNING_RATE)
     # Weights with their bias last, and Adam's two moments.
     state = torch.zeros(3, n, size + 1)
-    steps = 0
-    for _ in range(EPOCHS):
-        for _ in range(STEPS_PER_EPOCH):
-            steps += 1
-            drawn = torch.rand(2, len(active), SIDE, generator=rng)
-            which = torch.cat(
-                [
-                    place[active].gather(1, (share * count[:, None]).long())
-                    for place, share, count in zip(places, drawn, counts[active].T, strict=True)
-                ],
-                dim=1,
-            )
-            kept_ = (torch.rand(2 * SIDE, size, generator=rng) >= DROPOUT).float() / (1 - DROPOUT)
-            batch = rows[which] * kept_
-            w, first, second = state
-            logits = torch.baddbmm(w[:, -1:, None], batch, w[:, :-1, None])[..., 0]
-            error = (torch.sigmoid(logits) - target) / len(target)
-            gradient = torch.cat([(error[:, None] @ batch)[:, 0], error.sum(dim=1, keepdim=True)], dim=1)
-            first.mul_(0.9).add_(gradient, alpha=0.1)
-            second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            scale = (second / (1 - 0.999**steps)).sqrt_().add_(1e-7)
-            w -= rate * (first / (1 - 0.9**steps)) / scale
-        found = state[0].numpy().astype(np.float64)
+    for step in range(EPOCHS * STEPS_PER_EPOCH):
+        drop = (torch.rand(SIDE + POOL, size, generator=rng) >= DROPOUT).float() / (1 - DROPOUT)
+        place = (torch.rand(len(active), SIDE, generator=rng) * many[active]).long()
+        pool = torch.randint(clips, (POOL,), generator=rng)
+        inside = rows[own[active].gather(1, place)] * drop[:SIDE]
+        outside = rows[pool] * drop[SIDE:]
+        takes = other[active][:, pool]
+        takes &= takes.cumsum(dim=1) <= SIDE
+        w, first, second = state
+        missed = torch.sigmoid(torch.baddbmm(w[:, -1:, None], inside, w[:, :-1, None])[..., 0]) - 1
+        missed /= 2 * SIDE
+        feared = torch.sigmoid(torch.addmm(w[:, -1:], w[:, :-1], outside.T)) * takes
+        feared /= 2 * takes.sum(dim=1, keepdim=True).clamp(min=1)
+        slope = (missed[:, None] @ inside)[:, 0] + feared @ outside
+        gradient = torch.cat([slope, (missed.sum(dim=1) + feared.sum(dim=1))[:, None]], dim=1)
+        first.mul_(0.9).add_(gradient, alpha=0.1)
+        second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        root = (second / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-7)
+        w -= rate * (first / (1 - 0.9 ** (step + 1))) / root
+        if (step + 1) % STEPS_PER_EPOCH:
+            continue
+        found = w.numpy().astype(np.float64)
         loss = judged.of(active).loss(found[:, :-1], found[:, -1])
-        better = (loss < least[active]) | ~known[active]
+        known = judged.whole[active]
+        better = np.asarray((loss < least[active]) | ~known)
         best[active[better]], least[active[better]] = found[better], loss[better]
         stale = np.where(better, 0, stale + 1)
         slower = torch.from_numpy((stale > 0) & (stale % (PATIENCE // 2) == 0))[:, None]
         rate = torch.where(slower, (0.1 * rate).clamp(min=LEAST_RATE), rate)
-        going = np.asarray(stale < PATIENCE)
-        active, stale, rate, state = active[going], stale[going], rate[going], state[:, torch.from_numpy(going)]
-        if not known[active].any():
+        going = np.flatnonzero(stale < PATIENCE)
+        if not known[going].any():
             break
+        active, stale, rate, state = active[going], stale[going], rate[going], state[:, going].contiguous()
     return best[:, :-1], best[:, -1]
