@@ -125,11 +125,11 @@ def _read_shards(folder: Path, wanted: set[str]) -> dict[str, np.ndarray]:
         if path.name.startswith("."):
             continue
         try:
-            with np.load(path) as shard:
+            with path.open("rb") as stream, np.load(stream) as shard:
                 keys, rows, ends = shard["keys"], shard["rows"], np.cumsum(shard["lengths"])
             if len(keys) != len(ends) or ends[-1] != len(rows):
                 continue
-        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
+        except (OSError, ValueError, KeyError, IndexError, EOFError, RuntimeError, BadZipFile):
             continue
         for key, end, start in zip(keys, ends, [0, *ends[:-1]], strict=True):
             if key in wanted:
