@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from musicstar.concepts.atlas import Atlas
 from musicstar.concepts.hierarchy import ROOT, Orientation
 from musicstar.desk import Desk
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Domain
 from musicstar.jobs import Example, Job, JobError, plain_name
 from musicstar.ui.clips import answer, receive, undone
 from musicstar.ui.conceptmap import AskError, Shelf, place, refusal, reply, shape_of
@@ -65,8 +65,7 @@ def _hearing_routes(routes: APIRouter, desk: Desk, shelf: Shelf, examples: Seque
             job = Job.create(desk.data)
             with undone(job, new=True):
                 path = job.new_file(".upload")
-                voice = Voice.SP if domain is Domain.SP else Voice.CV
-                shutil.copyfile(piece.voices[voice.label], path)
+                shutil.copyfile(piece.voices[domain.mixture.label], path)
                 shown = f"{piece.title}, {domain.label}"
                 job.write_json("clip.json", {"name": shown, "file": path.name})
                 return await hear(request, job, known)

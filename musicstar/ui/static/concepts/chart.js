@@ -43,8 +43,8 @@ window.MusicStar.concepts ||= {};
   const sectorLabel = (pen, laid, cell, text) => {
     const middle = (cell.from + cell.to) / 2;
     const radius = (cell.inner + cell.outer) / 2;
-    const [across, along] = [cell.outer - cell.inner, (cell.to - cell.from) * cell.inner];
-    if ((cell.to - cell.from) * radius < FONT_PX + 1) return;
+    const [across, along] = [cell.outer - cell.inner, (cell.to - cell.from) * radius];
+    if (along < FONT_PX + 1) return;
     const half = measured(pen, text) / 2;
     // A straight line leaves the middle of its ring towards both ends.
     const straying = half < radius ? radius - Math.sqrt(radius * radius - half * half) : Infinity;

@@ -1,13 +1,16 @@
 /* Colours of the maps: by ground truth, accuracy, depth, or what a clip contains; each with a legend.
    Clusters: Paul Tol's "muted" scheme, told apart with every kind of colour vision, and its tints for the next nine.
-   Amounts: cividis (Nuñez, Anderton and Renslow 2018), which is even in lightness for all. */
+   Amounts: one hue whose lightness tells all, away from the page's in either mode. */
 "use strict";
 window.MusicStar ||= {};
 window.MusicStar.concepts ||= {};
 
 (() => {
   const MUTED = ["#88ccee", "#cc6677", "#ddcc77", "#117733", "#44aa99", "#aa4499", "#999933", "#882255", "#332288"];
-  const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
+  const LESS_TO_MORE = {
+    light: ["#e4dfd2", "#c6d1ca", "#9dbcb9", "#6ba0a2", "#3d7f86", "#1d5661", "#0d303a"],
+    dark: ["#22292c", "#263b3f", "#2b5358", "#38747a", "#56989c", "#86c0c2", "#d3eeee"],
+  };
   const STEPS = 24;
 
   const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
@@ -28,13 +31,15 @@ window.MusicStar.concepts ||= {};
     if (!inks.has(hex)) inks.set(hex, luminance(hex) > 0.179 ? "#14181b" : "#ffffff");
     return inks.get(hex);
   };
-  const ramp = (share) => {
-    const at = Math.min(1, Math.max(0, share)) * (CIVIDIS.length - 1);
-    const low = Math.min(CIVIDIS.length - 2, Math.floor(at));
-    return mix(CIVIDIS[low], CIVIDIS[low + 1], at - low);
-  };
-  const RAMP = Array.from({ length: STEPS + 1 }, (_, k) => ramp(k / STEPS));
-  const amount = (share) => RAMP[Math.round(Math.min(1, Math.max(0, share)) * STEPS)];
+  const ramp = (colours) =>
+    Array.from({ length: STEPS + 1 }, (_, k) => {
+      const at = (k / STEPS) * (colours.length - 1);
+      const low = Math.min(colours.length - 2, Math.floor(at));
+      return mix(colours[low], colours[low + 1], at - low);
+    });
+  const RAMPS = { light: ramp(LESS_TO_MORE.light), dark: ramp(LESS_TO_MORE.dark) };
+  /** The colour of an amount from 0 to 1. */
+  const amount = (share) => RAMPS[theme().dark ? "dark" : "light"][Math.round(Math.min(1, Math.max(0, share)) * STEPS)];
 
   let known = null;
   /** The page's colours, asked of the browser once for each mode. */
@@ -63,7 +68,7 @@ window.MusicStar.concepts ||= {};
     const sizes = atlas.clusters.map(() => 0);
     for (const cluster of atlas.cluster) sizes[cluster] += 1;
     const order = sizes.map((_, k) => k).sort((a, b) => sizes[b] - sizes[a] || a - b);
-    const tints = MUTED.map((colour) => mix(colour, look.dark ? "#000000" : "#ffffff", 0.45));
+    const tints = MUTED.map((colour) => mix(colour, "#ffffff", 0.45));
     const palette = [...MUTED.map((colour) => (look.dark ? mix(colour, "#ffffff", 0.12) : colour)), ...tints];
     const colours = [];
     order.forEach((cluster, place) => (colours[cluster] = palette[place] || null));

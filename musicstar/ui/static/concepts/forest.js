@@ -28,7 +28,7 @@ window.MusicStar.concepts ||= {};
         order.push(...this.below[node]);
       }
       for (const node of order.reverse()) {
-        this.leaves[node] ||= 1;
+        this.leaves[node] ||= 1; // It has none below it, or they would have been added up by now.
         if (this.parents[node] !== ROOT) this.leaves[this.parents[node]] += this.leaves[node];
       }
       const larger = (a, b) => this.leaves[b] - this.leaves[a] || a - b;
@@ -59,9 +59,11 @@ window.MusicStar.concepts ||= {};
       return found.reverse();
     }
 
-    /** What a map is centred on while a node is chosen: itself, or for one without children what it hangs under. */
+    /** What a map is centred on while a node is chosen: itself, or the nearest above it that has more than one branch. */
     centre(node) {
-      return node === ROOT || this.below[node].length ? node : this.parents[node];
+      let centre = node;
+      while (centre !== ROOT && this.leaves[centre] < 2) centre = this.parents[centre];
+      return centre;
     }
 
     /** How many levels there are below a node, counted no further than `most`. */

@@ -47,6 +47,7 @@ window.MusicStar.concepts ||= {};
       this.own = null; // A visitor's concept: what `own.js` made.
       this.look = { at: ROOT, kind: "sunburst", colour: "cluster", heard: null, only: null, marked: [] };
       this.asking = null;
+      this.beside = "";
       this.status = node("p", { class: "ms-status cm-status", role: "status" });
       this.spoken = node("p", { class: "ms-quiet", role: "status" });
       this.problem = node("p", { class: "ms-problem", role: "alert" });
@@ -127,15 +128,15 @@ window.MusicStar.concepts ||= {};
       }
     }
 
-    /** What there is to say of the tree as a whole. */
-    describe(more = "") {
+    /** What there is to say of the tree as a whole, and once it is known how it stands to another. */
+    describe() {
       const { forest } = this;
       const tops = forest.children(ROOT).length;
       const purity = forest.purity;
       this.status.textContent = [
         `${forest.count.toLocaleString("en")} concepts, ${tops} at the root, ${forest.deepest} levels deep.`,
         purity === null ? "" : `${Math.round(100 * purity)} % hang under one of their own family.`,
-        more,
+        this.beside,
       ]
         .filter(Boolean)
         .join(" ");

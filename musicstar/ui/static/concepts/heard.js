@@ -32,7 +32,7 @@ window.MusicStar.concepts ||= {};
       node(
         "p",
         { class: "ms-hint" },
-        "Each row is a concept, from left to right the clip; lighter is more of it. Click to hear a place. Beside each name: its mean, and its highest value.",
+        "Each row is a concept, from left to right the clip; the stronger the colour, the more of it. Click to hear a place. Beside each name: its mean, and its highest value.",
       ),
       node("details", { class: "ms-more" }, node("summary", {}, "Read it as a table"), table),
     );

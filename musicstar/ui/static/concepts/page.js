@@ -162,7 +162,8 @@ window.MusicStar.concepts ||= {};
       colour.querySelector('[value="accuracy"]').disabled = !main.atlas.accuracy.some((value) => value !== null);
       if (second?.forest && main.forest) {
         const { both, same } = agreement(main.forest, second.forest);
-        second.describe(both ? `${Math.round((100 * same) / both)} % of the ${both.toLocaleString("en")} concepts in both have the same parent.` : "The two trees have no concept in common.");
+        second.beside = both ? `${Math.round((100 * same) / both)} % of the ${both.toLocaleString("en")} concepts in both have the same parent.` : "The two trees have no concept in common.";
+        second.describe();
       }
       if (own && main.forest?.own !== null && main.forest) ownBox.tell(own, main.forest);
       learns();

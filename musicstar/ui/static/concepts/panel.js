@@ -91,7 +91,7 @@ window.MusicStar.concepts ||= {};
             node("summary", {}, `${items.length - SHOWN} more`),
             node("ul", { class: "cm-links" }, items.slice(SHOWN)),
           ),
-      ];
+      ].filter(Boolean);
     }
 
     show(forest, at, { made = null, heard = null } = {}) {
