@@ -142,6 +142,23 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+def test_a_fused_network_gives_the_same() -> None:
+    net = Cnn9(4)
+    for norm in net.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = None
+            torch.nn.init.uniform_(norm.weight, 0.5, 2)
+            torch.nn.init.uniform_(norm.bias, -1, 1)
+    mel = torch.rand(8, 100, 96)
+    net(mel)
+    fused = sfx.fused(net)
+    assert sum(parameter.numel() for parameter in fused.parameters()) < sum(p.numel() for p in net.parameters())
+    with torch.no_grad():
+        expected = net.eval()(mel)
+        torch.testing.assert_close(fused(mel), expected, rtol=1e-4, atol=1e-5)
+    assert expected.std(dim=0).max() > 1e-2
+
+
 def test_another_kind_of_network_is_refused(tmp_path: Path) -> None:
     other = checkpoint.Card(backbone="wavenet", recipe="stem", voices=("strings",), config={})
     checkpoint.save(tmp_path / "other", other, {})

@@ -121,7 +121,7 @@ def mel(front_end: sfx.FrontEnd | None = None) -> Embedder:
 @lru_cache(maxsize=4)
 def _of_checkpoint(name: str, path: Path, _modified: int) -> Embedder:
     trained = sfx.load(path)
-    net, hears = trained.net.backbone, trained.front_end
+    net, hears = sfx.fused(trained.net.backbone), trained.front_end
 
     def run(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
         windows = [hears.windows(wav) for wav in wavs]
