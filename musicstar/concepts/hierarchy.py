@@ -21,6 +21,8 @@ THRESHOLD = 0.5
 LEAST_SIMILARITY = 0.2
 MOST_CHILDREN = 20
 MEMORY_BYTES = 2 * 2**30
+# More at once make the products no quicker, and leave the processor's cache.
+MOST_SOURCES = 512
 # Centralities that are equal but for rounding have to tie.
 DECIMALS = 12
 
@@ -78,6 +80,8 @@ def betweenness(
     edges: np.ndarray,
     *,
     memory_bytes: int = MEMORY_BYTES,
+    pivots: int | None = None,
+    seed: int = 0,
     progress: Callable[[float], None] = lambda _: None,
 ) -> np.ndarray:
     """Centrality of each node of an undirected graph, float64[N].
@@ -88,64 +92,76 @@ def betweenness(
     Parameters
     ----------
     edges : np.ndarray[N, N], bool, symmetric, false on its diagonal; it may lie in a file (np.memmap)
-    memory_bytes : what is used besides it, about; less takes smaller blocks, and longer
+    memory_bytes : what is used besides it, at most, if a source and a column need no more; less takes longer
+    pivots : an estimate from so many sources drawn at random (Brandes and Pich 2007) in that share of the time; None
+        takes them all
+    seed : of that draw
     progress : called with the share that is done
     """
     n = len(edges)
     if n < 3:
         return np.zeros(n)
+    taken = np.arange(n) if pivots is None else np.random.default_rng(seed).choice(n, min(n, pivots), replace=False)
+    # Nodes of like degree see the rest at like distances, which makes what a level has to look at small.
+    taken = taken[np.argsort(edges.sum(axis=1)[taken], kind="stable")]
     sources, columns = _blocks(n, memory_bytes)
-    whole = edges.astype(np.float64) if columns >= n else None
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        """The sum of the neighbours' values."""
-        if whole is not None:
-            return values @ whole
-        found = np.empty_like(values)
-        for first in range(0, n, columns):
-            block = edges[:, first : first + columns].astype(np.float64)
-            found[:, first : first + columns] = values @ block
-        return found
-
     total = np.zeros(n)
-    for first in range(0, n, sources):
-        total += _dependencies(edges, np.arange(first, min(n, first + sources)), spread)
-        progress(min(1.0, (first + sources) / n))
-    return total / ((n - 1) * (n - 2))
+    for first in range(0, len(taken), sources):
+        total += _dependencies(edges, taken[first : first + sources], columns)
+        progress(min(1.0, (first + sources) / len(taken)))
+    return total * (n / len(taken)) / ((n - 1) * (n - 2))
 
 
 def _blocks(n: int, memory_bytes: int) -> tuple[int, int]:
-    """How many sources and how many columns of the edges are worked on at once."""
-    row = 8 * n
-    # Per source: paths, dependencies, two products and distances; and the edges once more as numbers.
-    columns = n if n * row <= memory_bytes // 2 else max(1, (memory_bytes // 4) // row)
-    left = memory_bytes - min(columns, n) * row
-    return int(min(n, max(1, left // (5 * row)))), int(columns)
+    """How many sources are followed and how many columns of the edges are multiplied at once.
+
+    A column is taken in two copies and once as numbers; a source has five rows of numbers, its distances, its masks and
+    its part of a product.
+    """
+    columns = max(1, min(n, MOST_SOURCES, memory_bytes // 2 // (10 * n)))
+    return max(1, min(n, MOST_SOURCES, memory_bytes // 2 // (46 * n + 8 * columns))), columns
 
 
-def _dependencies(edges: np.ndarray, sources: np.ndarray, spread: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _spread(values: np.ndarray, edges: np.ndarray, into: np.ndarray, columns: int) -> np.ndarray:
+    """The sum of the neighbours' values for the nodes where any source wants it, and 0 for the others."""
+    found = np.zeros_like(values)
+    wanted, given = np.flatnonzero(into.any(axis=0)), np.flatnonzero(values.any(axis=0))
+    values = values[:, given]
+    for first in range(0, len(wanted), columns):
+        block = wanted[first : first + columns]
+        # Columns are rows too, and those lie together.
+        found[:, block] = values @ edges[block][:, given].astype(np.float64).T
+    return found
+
+
+def _dependencies(edges: np.ndarray, sources: np.ndarray, columns: int) -> np.ndarray:
     """The sum over these sources of how much every other node lies between them and the rest."""
     rows = np.arange(len(sources))
-    near = edges[sources]
-    distance = np.where(near, 1, -1).astype(np.int16)
+    distance = np.where(edges[sources], 1, -1).astype(np.int16)
     distance[rows, sources] = 0
-    paths = near.astype(np.float64)
-    paths[rows, sources] = 1.0
-    front, level = near.astype(np.float64), 1
-    while (distance < 0).any():
-        reached = spread(front)
-        fresh = (distance < 0) & (reached > 0)
-        if not fresh.any():
+    paths = (distance >= 0).astype(np.float64)
+    front, level = (distance == 1).astype(np.float64), 1
+    while True:
+        unseen = distance < 0
+        front = _spread(front, edges, unseen, columns)
+        front *= unseen
+        if not front.any():
             break
         level += 1
-        distance[fresh] = level
-        front = np.where(fresh, reached, 0.0)
+        distance[front > 0] = level
         paths += front
+    del front
     dependency = np.zeros_like(paths)
     # What the first level hands back is the sources' own, which does not count.
     for at in range(level, 1, -1):
-        share = np.divide(1.0 + dependency, paths, out=np.zeros_like(paths), where=distance == at)
-        dependency += np.where(distance == at - 1, paths * spread(share), 0.0)
+        here, before = distance == at, distance == at - 1
+        share = 1.0 + dependency
+        np.divide(share, paths, out=share, where=here)
+        share *= here
+        share = _spread(share, edges, before, columns)
+        share *= paths
+        share *= before
+        dependency += share
     return np.asarray(dependency.sum(axis=0))
 
 
@@ -174,22 +190,25 @@ def grow(
     _check(similarity)
     if centrality.shape != (len(similarity),):
         raise ValueError(f"centralities of shape {centrality.shape}; expected ({len(similarity)},)")
+    if not np.isfinite(centrality).all():
+        raise ValueError("centralities that are not numbers (NaN or infinity)")
     order = np.argsort(np.round(centrality, DECIMALS), kind="stable")[::-1]
     # A row for each possible child, so that what is searched lies together.
     towards = similarity.T if orientation is Orientation.PUBLISHED else similarity
     towards = np.ascontiguousarray(towards)
     parents = np.full(len(order), ROOT)
     children = np.zeros(len(order), dtype=np.int64)
-    open_ = np.full(len(order), -np.inf)
+    # Added to what is compared: nothing where a concept is placed and has room.
+    room = np.full(len(order), -np.inf)
     for node in order:
-        candidates = towards[node] + open_
+        candidates = towards[node] + room
         best = int(np.argmax(candidates))
         if candidates[best] > least_similarity:
             parents[node] = best
             children[best] += 1
             if children[best] >= most_children:
-                open_[best] = -np.inf
-        open_[node] = 0.0 if most_children > 0 else -np.inf
+                room[best] = -np.inf
+        room[node] = 0.0 if most_children > 0 else -np.inf
     return Tree(parents, order)
 
 
