@@ -55,7 +55,7 @@ class Settings:
     warmup_steps: int = 100
     clip_norm: float = 5.0
     steps: int | None = None
-    report_minutes: float = 2.0
+    report_minutes: float = 4.0
     patience: int = 20
     changes: Changes = Changes()
 
@@ -182,18 +182,21 @@ class Run:
     def validate(self) -> dict[str, float]:
         """Macro F1 of each group on the validation clips, in 0..1; of tags, mean balanced accuracy."""
         self.net.eval()
-        front_end, rows = self.patches.front_end, []
-        for place in self.places[VALIDATION].tolist():
-            frames = self.patches.clip(place)
-            windows = np.stack([frames[s : s + front_end.patch] for s in front_end.starts(len(frames))])
-            logits = self._logits(torch.from_numpy(windows).float() / LEVELS)
-            rows.append(torch.cat(logits, dim=1).mean(0))
+        front_end, windows, counts = self.patches.front_end, [], []
+        for frames in map(self.patches.clip, self.places[VALIDATION].tolist()):
+            starts = front_end.starts(len(frames))
+            windows += [frames[start : start + front_end.patch] for start in starts]
+            counts.append(len(starts))
+        parts = torch.from_numpy(np.stack(windows)).split(self.settings.batch_size)
+        logits = torch.cat([torch.cat(self._logits(part.float() / LEVELS), dim=1) for part in parts])
+        guessed = torch.stack([part.mean(0) for part in logits.split(counts)])
         truth = self.labels[torch.from_numpy(self.places[VALIDATION]).to(self.device)]
-        guessed = torch.stack(rows)
         if TAGS in self.patches.groups:
             return {TAGS: balanced_accuracy((guessed > 0).cpu().numpy(), truth.cpu().numpy())}
-        parts = zip(guessed.split(self.sizes, 1), truth.split(self.sizes, 1), strict=True)
-        scores = [macro_f1(logits.cpu().numpy(), labels.cpu().numpy()) for logits, labels in parts]
+        scores = [
+            macro_f1(part.cpu().numpy(), labels.cpu().numpy())
+            for part, labels in zip(guessed.split(self.sizes, 1), truth.split(self.sizes, 1), strict=True)
+        ]
         return dict(zip(self.patches.groups, scores, strict=True))
 
     def _share(self) -> float:
