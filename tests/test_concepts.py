@@ -15,6 +15,7 @@ from musicstar.audio import AudioError, Clip, read
 from musicstar.concepts import atlas as atlases
 from musicstar.concepts import query, visits
 from musicstar.concepts.atlas import Atlas, AtlasError, Shape
+from musicstar.concepts.embed import EmbedderError
 from musicstar.concepts.hierarchy import ROOT, Orientation
 from musicstar.jobs import Job, JobError, Limits
 from tests.sounds import KINDS, RATE, library, sound
@@ -105,8 +106,8 @@ def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
     bare = Atlas("Bare", atlas.concepts, atlas.similarity)
     with pytest.raises(AtlasError, match="Bare: holds similarities alone; expected an atlas learned from audio"):
         query.listener(bare)
-    other = replace(atlas, background=None, card={"embedder": "x"})
-    with pytest.raises(AtlasError, match="learned with another mel; build it anew"):
+    other = replace(atlas, background=None, embedder="mel@older")
+    with pytest.raises(EmbedderError, match=r"mel is now mel@.+; expected mel@older, that made the features before"):
         query.listener(other)
     with pytest.raises(AtlasError, match="holds no features of its clips"):
         query.own([clip("noise", n) for n in range(3)], other, ears)
@@ -199,3 +200,46 @@ def test_commands_refuse_what_is_no_library(folder: Path, tmp_path: Path, capsys
     assert main([*command, str(folder.parent / "clips"), "--above", "1.0"]) == 1
     assert "have a balanced accuracy above 1" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+def test_evaluate_prints_every_figure_beside_its_bounds(
+    folder: Path, atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proxy = tmp_path / "words.csv"
+    proxy.write_text("".join(f"{concept.name},{i}.0,1.0\n" for i, concept in enumerate(atlas.concepts)))
+    command = ["concepts", "evaluate", str(folder), "--against", str(folder), "--proxy", f"words={proxy}"]
+    assert main([*command, "--json"]) == 0
+    found = {(line["tree"], line["measure"]): line for line in said(capsys)["measures"]}
+    accuracy = found["", "attribution: balanced accuracy (higher)"]["found"]
+    assert accuracy["value"] == pytest.approx(np.mean([concept.accuracy for concept in atlas.concepts]), abs=1e-4)
+    leaves = found["transposed", "leaves under their own parent (higher)"]
+    assert (leaves["found"]["value"], leaves["found"]["count"]) == (1.0, 2)
+    assert found["transposed", "ancestors' F1 (higher)"]["found"]["value"] == 1.0
+    assert found["transposed", "ancestors' F1 (higher)"]["random"]["value"] < 1.0
+    # Both kinds of tones stand one and two places from tones.
+    assert found["transposed", "generality: words to the parent (lower)"]["found"]["value"] == 1.5
+    assert found["", "Sounds: rank correlation of similarities (higher)"]["found"]["value"] == pytest.approx(1.0)
+    assert found["published", "Sounds: same parents (higher)"]["found"]["value"] == 1.0
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["tree", "measure", "found", "random", "nearest", "neighbours"]
+    assert len(lines) == len(found) + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("noise,1.0\n", "no row for 'tones'; expected one for each of the concepts"),
+        ("noise,one\n", "not rows of a name and equally many numbers"),
+        ("noise,1\ntones,1,2\ntones/high tones,1\ntones/low tones,1\n", "not rows of a name and equally many numbers"),
+        ("noise,nan\ntones,1\ntones/high tones,1\ntones/low tones,1\n", "rows without numbers, or with NaN"),
+    ],
+)
+def test_vectors_of_ones_own_that_do_not_fit(
+    content: str, message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.csv").write_text(content)
+    assert main(["concepts", "evaluate", str(folder), "--proxy", f"x={tmp_path / 'p.csv'}"]) == 1
+    assert message in capsys.readouterr().err
+    assert main(["concepts", "evaluate", str(folder), "--proxy", "x"]) == 1
+    assert "--proxy 'x'; expected NAME=CSV" in capsys.readouterr().err

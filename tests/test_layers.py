@@ -20,6 +20,7 @@ LAYERS = {
     "musicstar.files": 0,
     "musicstar.concepts": 2,
     "musicstar.concepts.command": 5,
+    "musicstar.concepts.visits": 3,
     "musicstar.methods.catalog": 0,  # words alone, which the networks' cards use too
     "musicstar.methods": 2,
     "musicstar.train": 2,  # its losses are the methods'

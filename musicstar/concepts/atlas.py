@@ -112,7 +112,7 @@ class Atlas:
     concepts : N of them
     similarity : np.ndarray[N, N], float32; [i, j] is how much concept j is in the clips of concept i
     vectors, background : None where the concepts were not learned from audio
-    embedder : what makes features of audio, as `embed.find` knows it; empty where there are no vectors
+    embedder : the name of what makes features of audio, which `embed.find` finds; empty where there are no vectors
     card : what it was made of, how, and with what figures
     folder : where it lies, if it does
     """

@@ -28,7 +28,6 @@ def build(
     features: np.ndarray,
     *,
     embedder: str,
-    identity: str,
     title: str,
     method: str = "exact",
     least: int = LEAST_CLIPS,
@@ -41,7 +40,7 @@ def build(
     Parameters
     ----------
     features : np.ndarray[P, D], float32, finite
-    embedder, identity : what made them, as `embed.find` knows it, and its `Embedder.name`
+    embedder : the name of what made them, see `embed.Embedder`
     method : see `cav.fit`
     least : concepts with fewer clips are left out
     above : so are those whose balanced accuracy is not above this
@@ -87,7 +86,6 @@ def build(
         names[i]: round(float(measured.balanced[i]), 4) for i in range(len(names)) if i not in set(good.tolist())
     }
     card: dict[str, Any] = {
-        "embedder": identity,
         "clips": len(library.paths),
         "tracks": len(set(library.tracks)),
         "method": method,

@@ -172,12 +172,11 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
 def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     from musicstar.concepts import build
 
-    found, features, identity = _features(arguments)
+    found, features, embedder = _features(arguments)
     made = build.build(
         found,
         features,
-        embedder=arguments.embedder,
-        identity=identity,
+        embedder=embedder,
         title=arguments.title or Path(arguments.library).stem,
         method=arguments.method,
         least=arguments.least,
@@ -206,7 +205,8 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     proxies = dict(_proxy(text) for text in arguments.proxy)
     others = [atlases.load(path) for path in arguments.against]
-    return report.report(atlases.load(arguments.atlas), shapes, proxies=proxies, others=others)
+    measures = report.report(atlases.load(arguments.atlas), shapes, proxies=proxies, others=others)
+    return {"measures": report.as_json(measures), "lines": report.lines(measures)}
 
 
 def _proxy(text: str) -> tuple[str, Path]:
