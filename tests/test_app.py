@@ -366,7 +366,7 @@ def test_pictures_begin_at_the_colour_of_the_paper() -> None:
 
 
 def test_no_stylesheet_or_script_names_another_host() -> None:
-    texts = [path.read_text(encoding="utf-8") for path in program.STATIC.iterdir()]
+    texts = [path.read_text(encoding="utf-8") for path in program.STATIC.rglob("*.*")]
     assert texts
     for text in [*texts, theme.tokens()]:
         found = re.findall(r"(?:https?:)?//[a-z][\w.-]*\.[a-z]{2,}[^\s\"']*", text)

@@ -15,7 +15,7 @@ import soundfile
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from musicstar.concepts import build, embed, hierarchy, library, visits
+from musicstar.concepts import build, embed, formats, hierarchy, library, visits
 from musicstar.concepts.atlas import Atlas, Concept, Shape, save
 from musicstar.concepts.hierarchy import ROOT, Orientation, Tree
 from musicstar.desk import Desk
@@ -181,6 +181,16 @@ def test_previews_are_served(client: TestClient) -> None:
     assert answer.content[:4] == b"RIFF"
 
 
+@pytest.mark.parametrize("form", formats.FORMATS)
+def test_an_export_is_of_the_tree_that_is_shown(client: TestClient, form: str) -> None:
+    answer = client.get(f"/concepts/api/atlas/genres-2/export/{form}", params={"children": 2, "threshold": 0.7})
+    shape = replace(Shape(), most_children=2, threshold=0.7)
+    made = genres(10)
+    assert answer.content == formats.write(made, made.tree(shape), shape, form)
+    assert answer.headers["content-disposition"].endswith(f'filename="genres-2{formats.FORMATS[form].suffix}"')
+    assert client.get("/concepts/api/atlas/genres-2/export/docx").status_code == 404
+
+
 def test_the_nearest_are_those_of_rows_and_columns(client: TestClient) -> None:
     told = client.get("/concepts/api/atlas/genres/near/7").json()
     values = genres().similarity
@@ -195,25 +205,30 @@ def test_while_one_tree_grows_others_are_served(
 ) -> None:
     begun, go_on, running = threading.Event(), threading.Event(), []
 
-    def slow(atlas: Atlas, threshold: float) -> np.ndarray:
-        running.append(threshold)
+    quickly = hierarchy.betweenness
+    shapes = Shape(most_children=5), Shape(threshold=0.7)
+    expected = [genres().tree(shape).parents.tolist() for shape in shapes]
+
+    def slowly(edges: np.ndarray, **options: Any) -> np.ndarray:
+        running.append(1)
         begun.set()
         assert go_on.wait(10)
-        assert running == [threshold], "two grew at once"
-        running.remove(threshold)
-        return atlas.centrality(threshold)
+        assert len(running) == 1, "two grew at once"
+        running.clear()
+        return quickly(edges, **options)
 
-    monkeypatch.setattr(conceptmap, "_betweenness", slow)
+    monkeypatch.setattr(hierarchy, "betweenness", slowly)
 
     async def visit() -> None:
+        await shelf.all()
         waiting = [asyncio.create_task(shelf.tree("genres", Shape(threshold=t))) for t in (0.7, 0.8, 0.7)]
         assert await asyncio.to_thread(begun.wait, 10)
-        quick = await asyncio.wait_for(shelf.tree("genres", Shape(most_children=5)), 5)
-        assert quick.parents.tolist() == genres().tree(Shape(most_children=5)).parents.tolist()
+        quick = await asyncio.wait_for(shelf.tree("genres", shapes[0]), 5)
+        assert quick.parents.tolist() == expected[0]
         assert not any(task.done() for task in waiting)
         go_on.set()
         grown = await asyncio.gather(*waiting)
-        assert grown[0].parents.tolist() == genres().tree(Shape(threshold=0.7)).parents.tolist()
+        assert grown[0].parents.tolist() == expected[1]
 
     asyncio.run(visit())
 

@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import math
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from musicstar.concepts import hierarchy
+from musicstar.concepts import formats, hierarchy
 from musicstar.concepts import truth as truths
 from musicstar.concepts.atlas import Atlas, AtlasError, Shape, load
 from musicstar.concepts.hierarchy import ROOT, Orientation, Tree
@@ -27,8 +28,6 @@ LOG = logging.getLogger(__name__)
 NEAREST = 8
 MOST_CHILDREN = 10_000
 KEPT = 64
-# Found beside the web server's other work, so in less memory than it might take by itself.
-MEMORY_BYTES = 2**29
 PACK_FROM_BYTES = 2_000
 NO_ATLAS = "There is no atlas of that name here; reload the page for those there are."
 
@@ -54,7 +53,8 @@ class Shelf:
         self._lock = threading.Lock()
         self._growing = asyncio.Lock()
         self._trees: OrderedDict[tuple[str, Shape], Tree] = OrderedDict()
-        self._centralities: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
+        # Known here too, as an atlas that is finding others does not give out those it has.
+        self._centralities: dict[tuple[str, float], np.ndarray] = {}
 
     @cached_property
     def _read(self) -> tuple[dict[str, Atlas], dict[str, str]]:
@@ -69,6 +69,7 @@ class Shelf:
                 name = f"{base}-{number}"
             try:
                 atlases[name] = load(folder)
+                self._centralities[name, hierarchy.THRESHOLD] = atlases[name].centrality()
             except (AtlasError, truths.TruthError, OSError) as error:
                 LOG.warning("the atlas %s is left out: %s", folder, error)
                 # Where things lie on the server is not for its visitors.
@@ -90,7 +91,7 @@ class Shelf:
             raise AskError(NO_ATLAS, 404)
         return atlases[name]
 
-    async def tree(self, name: str, shape: Shape, given_up: Callable[[], Any] | None = None) -> Tree:
+    async def tree(self, name: str, shape: Shape, given_up: Callable[[], Awaitable[bool]] | None = None) -> Tree:
         """The tree of a shape.
 
         Who is central has to be found anew for each threshold, which takes half a minute where concepts are many:
@@ -116,24 +117,15 @@ class Shelf:
         return tree
 
     async def _centrality(
-        self, name: str, atlas: Atlas, threshold: float, given_up: Callable[[], Any] | None
+        self, name: str, atlas: Atlas, threshold: float, given_up: Callable[[], Awaitable[bool]] | None
     ) -> np.ndarray:
-        if threshold == hierarchy.THRESHOLD:
-            return await asyncio.to_thread(atlas.centrality, threshold)
         if (name, threshold) not in self._centralities:
             async with self._growing:
                 if given_up is not None and await given_up():
                     raise AskError("Nobody waits for this tree any more.", 499)
-                if (name, threshold) not in self._centralities:
-                    self._centralities[name, threshold] = await asyncio.to_thread(_betweenness, atlas, threshold)
-                    while len(self._centralities) > KEPT:
-                        self._centralities.popitem(last=False)
+                found = await asyncio.to_thread(atlas.centrality, threshold)
+                self._centralities[name, threshold] = found
         return self._centralities[name, threshold]
-
-
-def _betweenness(atlas: Atlas, threshold: float) -> np.ndarray:
-    edges = hierarchy.neighbours(atlas.similarity, threshold=threshold)
-    return hierarchy.betweenness(edges, memory_bytes=MEMORY_BYTES)
 
 
 def place(tree: Tree, similarities: np.ndarray, shape: Shape) -> int:
@@ -160,8 +152,8 @@ def shape_of(query: Mapping[str, str]) -> Shape:
     # Rounded, so that one figure written in two ways is not reckoned twice.
     return Shape(
         Orientation(orientation),
-        round(_number(query, "threshold", Shape.threshold), 4),
-        round(_number(query, "least", Shape.least_similarity), 4),
+        round(_number(query, "threshold", Shape.threshold), 3),
+        round(_number(query, "least", Shape.least_similarity), 3),
         int(children),
     )
 
@@ -288,8 +280,6 @@ def router(shelf: Shelf) -> APIRouter:
 
     @routes.get("/api/atlas/{name}/export/{form}")
     async def export(request: Request, name: str, form: str) -> Response:
-        from musicstar.concepts import formats
-
         try:
             if form not in formats.FORMATS:
                 raise AskError(f"There is no export as {form!r}; expected {', '.join(formats.FORMATS)}.", 404)
@@ -298,7 +288,10 @@ def router(shelf: Shelf) -> APIRouter:
             grown = await shelf.tree(name, shape)
         except AskError as error:
             return refusal(error)
-        return _file(found, grown, shape, form, name)
+        content = await asyncio.to_thread(formats.write, found, grown, shape, form)
+        kind = formats.FORMATS[form]
+        headers = {"content-disposition": f'attachment; filename="{_plain(name)}{kind.suffix}"'}
+        return Response(content, media_type=kind.media_type, headers=headers)
 
     @routes.get("/preview/{name}/{file}")
     @routes.head("/preview/{name}/{file}")
@@ -316,6 +309,6 @@ def router(shelf: Shelf) -> APIRouter:
     return routes
 
 
-def _file(atlas: Atlas, tree: Tree, shape: Shape, form: str, name: str) -> Response:
-    """A download; what it holds is `formats`' to say."""
-    raise NotImplementedError
+def _plain(name: str) -> str:
+    """A name that any system takes for a file."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)

@@ -8,7 +8,7 @@ window.MusicStar.concepts ||= {};
 (() => {
   const MUTED = ["#88ccee", "#cc6677", "#ddcc77", "#117733", "#44aa99", "#aa4499", "#999933", "#882255", "#332288"];
   const LESS_TO_MORE = {
-    light: ["#e4dfd2", "#c6d1ca", "#9dbcb9", "#6ba0a2", "#3d7f86", "#1d5661", "#0d303a"],
+    light: ["#e0e2d9", "#c3d0ca", "#9dbcb9", "#6ba0a2", "#3d7f86", "#1d5661", "#0d303a"],
     dark: ["#22292c", "#263b3f", "#2b5358", "#38747a", "#56989c", "#86c0c2", "#d3eeee"],
   };
   const STEPS = 24;

@@ -5,7 +5,8 @@ window.MusicStar.concepts ||= {};
 
 (() => {
   const ROWS = 16;
-  const ROW_PX = 26;
+  // A finger needs more.
+  const rowHeight = () => (window.matchMedia("(max-width: 560px)").matches ? 48 : 26);
 
   /** `atlas()` gives the one that is shown, `heard(name of the atlas, values, first)` is told how much of each concept
       there is, as a whole or at the place that is heard; `chosen(name)` which concept was chosen. */
@@ -23,12 +24,13 @@ window.MusicStar.concepts ||= {};
     const names = node("ol", { class: "cm-rows", "aria-label": "The strongest concepts" });
     const table = node("div", { class: "cm-scroll", tabindex: "0", role: "region", "aria-label": "Concepts over time" });
     const title = node("h3", {});
+    const heatmap = node("div", { class: "cm-heatmap" }, names, node("div", { class: "cm-plot" }, surface, ruler));
     const result = node(
       "div",
       { class: "cm-result", hidden: true },
       title,
       audio,
-      node("div", { class: "cm-heatmap" }, names, node("div", { class: "cm-plot" }, surface, ruler)),
+      heatmap,
       node(
         "p",
         { class: "ms-hint" },
@@ -54,8 +56,10 @@ window.MusicStar.concepts ||= {};
     const draw = () => {
       if (!found || !canvas.clientWidth) return;
       const ratio = Math.min(2, window.devicePixelRatio || 1);
-      const rows = found.rows.length;
-      const [width, height] = [canvas.clientWidth, rows * ROW_PX];
+      const rowPx = rowHeight();
+      const [width, height] = [canvas.clientWidth, found.rows.length * rowPx];
+      heatmap.style.setProperty("--row", `${rowPx}px`);
+      canvas.style.height = `${height}px`;
       [canvas.width, canvas.height] = [width * ratio, height * ratio];
       const pen = canvas.getContext("2d");
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -66,7 +70,7 @@ window.MusicStar.concepts ||= {};
         values.forEach((value, k) => {
           const [from, to] = [edges[k], edges[k + 1]].map((time) => (time / found.duration_s) * width);
           pen.fillStyle = amount(value);
-          pen.fillRect(Math.floor(from), row * ROW_PX, Math.ceil(to) - Math.floor(from), ROW_PX - 1);
+          pen.fillRect(Math.floor(from), row * rowPx, Math.ceil(to) - Math.floor(from), rowPx - 1);
         }),
       );
     };
@@ -104,7 +108,6 @@ window.MusicStar.concepts ||= {};
       found.rows = rows.slice(0, ROWS);
       title.replaceChildren(node("b", {}, answer.name), node("span", { class: "cm-aside" }, `${answer.duration_s.toFixed(1)} s, held against ${known.title}`));
       audio.src = `/media/${answer.media}`;
-      canvas.style.height = `${found.rows.length * ROW_PX}px`;
       canvas.setAttribute("aria-label", `Heat map of the ${found.rows.length} strongest concepts over ${answer.duration_s.toFixed(1)} seconds; the table below holds the same.`);
       names.replaceChildren(
         ...found.rows.map(({ name, mean: middle, most }) =>
@@ -118,7 +121,7 @@ window.MusicStar.concepts ||= {};
       );
       const step = [1, 2, 5, 10, 15, 30, 60].find((seconds) => answer.duration_s / seconds <= 8) || 120;
       ruler.replaceChildren(
-        ...Array.from({ length: Math.floor(answer.duration_s / step) + 1 }, (_, k) => {
+        ...Array.from({ length: Math.ceil(answer.duration_s / step) }, (_, k) => {
           const mark = node("span", {}, `${k * step} s`);
           mark.style.left = `${(100 * k * step) / answer.duration_s}%`;
           return mark;

@@ -12,7 +12,7 @@ window.MusicStar.concepts.ownPart = ({ limits, least, atlas, made, show }) => {
   const listed = node("ul", { class: "cm-clips", "aria-label": "Its clips" });
   const count = node("p", { class: "ms-hint", role: "status" });
   const outcome = node("div", { class: "cm-outcome", role: "status" });
-  const title = node("input", { id: "cm-own-title", type: "text", maxlength: "60", autocomplete: "off", oninput: () => check() });
+  const title = node("input", { id: "cm-own-title", type: "text", maxlength: "60", autocomplete: "off" });
   const fit = node("button", { type: "button", class: "ms-button ms-strong", id: "cm-fit", onclick: () => make() }, "Make the concept");
 
   const check = () => {
@@ -24,7 +24,6 @@ window.MusicStar.concepts.ownPart = ({ limits, least, atlas, made, show }) => {
         : clips.length < 5
           ? `${clips.length} clips: enough, though five or more tell more.`
           : `${clips.length} clips.`;
-    fit.setAttribute("aria-disabled", String(lacking > 0 || !title.value.trim()));
   };
   const list = () => {
     listed.replaceChildren(

@@ -13,7 +13,8 @@ window.MusicStar.concepts ||= {};
     const words = new URLSearchParams();
     if (state.at) words.set("at", state.at);
     if (state.kind !== "sunburst") words.set("view", state.kind);
-    if (state.colour !== usual.colour) words.set("colour", state.colour);
+    // What a visitor's own clip holds is not there for whoever follows the link.
+    if (![usual.colour, "heard"].includes(state.colour)) words.set("colour", state.colour);
     state.sides.forEach(({ atlas, shape }, k) => {
       const end = k ? "2" : "";
       if (k || atlas !== usual.atlas) words.set(`atlas${end}`, atlas);
