@@ -63,8 +63,8 @@ class Plan:
     def __str__(self) -> str:
         return (
             f"{self.nodes} nodes in {self.setting_mib} MiB: about {self.seconds / 60:.0f} minutes, {self.blocks} "
-            f"blocks of {self.sources} sources, {self.seconds / self.blocks:.0f} s each, {self.columns} columns at once; the "
-            f"edges are {self.nodes**2 / MIB:.0f} MiB more, in memory or in a file"
+            f"blocks of {self.sources} sources, {self.seconds / self.blocks:.0f} s each, {self.columns} columns at "
+            f"once; the edges are {self.nodes**2 / MIB:.0f} MiB more, in memory or in a file"
         )
 
 
