@@ -29,6 +29,7 @@ DEEPEST = """() => {
 }"""
 POINT = """(name) => {
   const { chart, forest } = document.querySelector('.cm-page').cm.main;
+  chart.element.scrollIntoView({ block: 'nearest' });
   return chart.pointOf(forest.names.indexOf(name));
 }"""
 # Clicks down to the deepest and back by the centre, and how long the page is busy with each, in ms.
@@ -142,8 +143,8 @@ def test_by_mouse(visit: Callable[..., Any], excerpts: Path, studio: Studio) -> 
     assert page.input_value("#cm-colour") == "heard", "the clip's concepts stand out in the map"
     assert page.locator(".cm-rows li").count() > 10
     strongest = page.inner_text(".cm-rows button >> nth=0")
-    place = page.locator(".cm-surface").bounding_box()
-    page.mouse.click(place["x"] + place["width"] / 2, place["y"] + 20)
+    width = page.locator(".cm-surface").bounding_box()["width"]
+    page.click(".cm-surface", position={"x": width / 2, "y": 20})
     page.wait_for_function("document.querySelector('.cm-result audio').currentTime > 4.9")
     page.wait_for_selector(".cm-example[aria-pressed=false] >> nth=0", state="attached")
     page.click(".cm-result audio", position={"x": 20, "y": 20})
@@ -235,18 +236,13 @@ def test_by_keys(visit: Callable[..., Any], excerpts: Path) -> None:
     tab_to(page, ".cm-kinds button:nth-child(4)")
     page.keyboard.press("Enter")
     tab_to(page, "[role=treeitem]")
-    page.keyboard.press("Home")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
-    inner = page.evaluate("document.activeElement.getAttribute('aria-level')")
-    assert inner == "2"
-    page.keyboard.press("Enter")
-    chosen = page.inner_text("#cm-panel-title")
+    page.keyboard.type(way[0][:3])
+    assert page.get_attribute("[role=treeitem]:focus", "aria-label").startswith(way[0][:3])
+    for key in ("Home", "ArrowLeft", "ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert page.get_attribute("[role=treeitem]:focus", "aria-level") == "2"
     assert page.get_attribute("[role=treeitem]:focus", "aria-selected") == "true"
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.type(way[0][:4])
-    page.keyboard.press("Home")
+    chosen = page.inner_text("#cm-panel-title")
     tab_to(page, ".cm-menu summary")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")

@@ -214,7 +214,8 @@ window.MusicStar.concepts ||= {};
     /* ---- exports ---- */
     const download = (href, name) => {
       const link = node("a", { href, download: name });
-      document.body.append(link);
+      // Within the menu, which stays open for another.
+      exports_.append(link);
       link.click();
       link.remove();
     };
