@@ -69,15 +69,16 @@ def test_blocks_do_not_change_what_is_found() -> None:
     whole = cav.fit(features, members, split)
     parts = cav.fit(features, members, split, memory_bytes=1, progress=shares.append)
     assert parts.weights == pytest.approx(whole.weights, abs=1e-4)
-    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert shares == pytest.approx([*np.arange(1, 11) / 10, 1])
 
 
-def test_the_ridge_is_the_one_that_validation_clips_favour() -> None:
+def test_the_ridge_is_the_one_that_validation_clips_favour(monkeypatch: pytest.MonkeyPatch) -> None:
     features, members, split = made()
     ridges = (1.0, 0.1, 0.001)
-    chosen = cav.fit(features, members, split, ridges=ridges)
     each = [cav.fit(features, members, split, ridges=[ridge]) for ridge in ridges]
     held = split == VALIDATION
+    monkeypatch.setattr(regression, "POOLED", 0)
+    chosen = cav.fit(features, members, split, ridges=ridges)
     losses = np.zeros((len(ridges), len(members)))
     for row, vectors in zip(losses, each, strict=True):
         said = vectors.probabilities(features[held]).T
@@ -87,6 +88,14 @@ def test_the_ridge_is_the_one_that_validation_clips_favour() -> None:
     assert len(set(best.tolist())) > 1
     expected = np.stack([each[ridge].weights[concept] for concept, ridge in enumerate(best)])
     assert chosen.weights == pytest.approx(expected, abs=1e-4)
+
+
+def test_few_validation_clips_are_helped_by_those_of_the_rest() -> None:
+    """The second has only one clip for its own favourite; the third has none, and takes what serves the rest."""
+    losses = np.array([[0.5, 0.3, 0.0], [0.4, 0.4, 0.0], [0.1, 0.35, 9.0]])
+    assert regression.chosen(losses, np.array([30, 1, 0])).tolist() == [2, 2, 2]
+    assert regression.chosen(losses, np.array([30, 300, 0])).tolist() == [2, 0, 2]
+    assert regression.chosen(losses, np.zeros(3)).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("method", cav.METHODS)
@@ -134,7 +143,7 @@ def test_of_a_large_concept_some_clips_are_drawn_and_the_rest_count_for_nothing(
     found = cav.fit(features, members, split, most_clips=most, seed=3)
     assert np.array_equal(found.weights, cav.fit(features, members, split, most_clips=most, seed=3).weights)
     assert not np.array_equal(found.weights, cav.fit(features, members, split, most_clips=most, seed=4).weights)
-    drawn = cav._drawn(members, most, 3, 0)
+    drawn = cav._drawn(members, np.arange(3), most, 3)
     assert drawn.sum(axis=1).tolist() == [most] * 3
     assert not (drawn & ~members).any()
     # Which features the others have makes no difference.

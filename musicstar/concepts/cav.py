@@ -12,7 +12,7 @@ Conventions
 Source: Afchar, Hennequin and Guigue (2022), Learning unsupervised hierarchies of audio concepts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from musicstar.concepts.atlas import TEST, TRAIN, VALIDATION, Vectors
 METHODS = ("exact", "published")
 # Concepts of these sizes with vectors better than this are kept, as published.
 LEAST_CLIPS, MOST_CLIPS, LEAST_ACCURACY = 39, 250, 0.7
-RIDGES = (1e-1, 1e-2, 1e-3)
+RIDGES = (1.0, 0.3, 0.1, 0.03, 0.01)
 MEMORY_BYTES = 2**30
 # The logit of what is in everything, and with its sign turned in nothing.
 CERTAIN = 10.0
@@ -73,7 +73,7 @@ def fit(
         dropout until validation clips are served no better. Either works on all concepts at once.
     most_clips : of a larger concept so many are drawn at random; the rest of its clips are on neither side
     ridges : for the exact method, the factor of |w|^2 / 2 beside the mean loss; each concept takes the one with the
-        least validation loss, and one without validation clips the largest
+        least validation loss, its own and by a little that of all
     memory_bytes : what is used besides the features, about; less takes fewer concepts at once
     progress : called with the share that is done
 
@@ -94,27 +94,43 @@ def fit(
     scale[scale <= 1e-6 * np.abs(mean)] = 1.0
     learned, judged = ((features[rows] - mean) / scale for rows in (train, held))
     n, size = len(members), features.shape[1]
-    weights, biases = np.zeros((n, size)), np.zeros(n)
-    # Positives, weights, and six of their size that the solver or a batch takes.
-    each = 8 * (8 * len(learned) + 8 * size + 2 * regression.SIDE * size)
-    step = max(1, memory_bytes // each)
-    for first in range(0, n, step):
-        block = np.arange(first, min(n, first + step))
-        drawn = _drawn(members[block], most_clips, seed, first)
-        sides = [
-            regression.Side(rows, drawn[:, chosen], ~members[block][:, chosen])
-            for rows, chosen in ((learned, train), (judged, held))
-        ]
-        biases[block] = np.where(sides[0].positive.any(axis=1), CERTAIN, -CERTAIN)
-        possible = np.flatnonzero(sides[0].whole)
-        if len(possible):
-            parts = (sides[0].of(possible), sides[1].of(possible))
-            found = (
-                regression.exact(*parts, ridges) if method == "exact" else regression.published(*parts, seed + first)
-            )
-            weights[block[possible]], biases[block[possible]] = found
-        progress(min(1.0, (first + step) / n))
-    return Vectors(*(values.astype(np.float32) for values in (weights, biases, mean, scale)))
+    # Either side, weights, and six of their size that the solver or a batch takes.
+    step = max(1, memory_bytes // (8 * (8 * len(learned) + 8 * size + 2 * regression.SIDE * size)))
+
+    def blocks() -> Iterator[tuple[np.ndarray, regression.Side, regression.Side]]:
+        """Concepts with clips on both sides, the clips that they learn from, and those that judge them."""
+        for first in range(0, n, step):
+            block = np.arange(first, min(n, first + step))
+            drawn = _drawn(members, block, most_clips, seed)
+            whole = drawn[:, train].any(axis=1) & ~members[block][:, train].all(axis=1)
+            if whole.any():
+                positive, negative = drawn[whole], ~members[block[whole]]
+                yield (
+                    block[whole],
+                    regression.Side(learned, positive[:, train], negative[:, train]),
+                    regression.Side(judged, positive[:, held], negative[:, held]),
+                )
+
+    found = np.zeros((n, size + 1), dtype=np.float32)
+    found[:, -1] = np.where(members[:, train].any(axis=1), CERTAIN, -CERTAIN)
+    if method == "published":
+        for block, learning, judging in blocks():
+            found[block] = regression.published(learning, judging, seed + int(block[0]))
+            progress((int(block[-1]) + 1) / n)
+    else:
+        falling = np.sort(ridges)[::-1]
+        starts, losses = np.zeros((len(falling), n, size + 1), dtype=np.float32), np.zeros((len(falling), n))
+        counts = np.zeros(n)
+        for block, learning, judging in blocks():
+            starts[:, block], losses[:, block] = regression.path(learning, judging, falling)
+            counts[block] = np.where(judging.whole, judging.positive.sum(axis=1), 0)
+            progress(0.5 * (int(block[-1]) + 1) / n)
+        best = regression.chosen(losses, counts)
+        for block, learning, _ in blocks():
+            found[block] = regression.exact(learning, falling[best[block]], starts[best[block], block])
+            progress(0.5 + 0.5 * (int(block[-1]) + 1) / n)
+    progress(1.0)
+    return Vectors(found[:, :-1].copy(), found[:, -1].copy(), mean.astype(np.float32), scale.astype(np.float32))
 
 
 def accuracies(
@@ -236,11 +252,11 @@ def _check(features: np.ndarray, members: np.ndarray, split: np.ndarray) -> None
         )
 
 
-def _drawn(members: np.ndarray, most: int, seed: int, first: int) -> np.ndarray:
-    """The members, at most so many of each concept; what is drawn of one does not depend on the others."""
-    drawn = members.copy()
-    for row in np.flatnonzero(members.sum(axis=1) > most):
-        clips = np.flatnonzero(members[row])
-        rng = np.random.default_rng([seed, first + int(row)])
+def _drawn(members: np.ndarray, block: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """The members of some concepts, at most so many of each; what is drawn of one does not depend on the others."""
+    drawn: np.ndarray = members[block].copy()
+    for row in np.flatnonzero(drawn.sum(axis=1) > most):
+        clips = np.flatnonzero(drawn[row])
+        rng = np.random.default_rng([seed, int(block[row])])
         drawn[row, rng.choice(clips, len(clips) - most, replace=False)] = False
     return drawn

@@ -1,6 +1,5 @@
 """Logistic regressions of many concepts on the same clips, side by side: solved to their minimum, or as published."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,8 @@ SIDE, STEPS_PER_EPOCH, EPOCHS, PATIENCE = 64, 100, 100, 10
 LEARNING_RATE, LEAST_RATE, DROPOUT = 1e-3, 1e-6, 0.25
 # Clips at random of which each concept takes its other side.
 POOL = 4 * SIDE
+# As many validation clips the mean of all concepts counts for in the choice of one's ridge.
+POOLED = 5
 TINY = np.finfo(np.float32).tiny
 
 
@@ -53,42 +54,59 @@ def _loss(logits: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.n
     return np.asarray((weights * (np.logaddexp(0, logits) - positive * logits)).sum(axis=1))
 
 
-def exact(learned: Side, judged: Side, ridges: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [N, D] and biases [N], by Newton's method, each with the ridge that serves its validation clips best."""
-    # Turned so that features are uncorrelated, where the diagonal of the curvature stands for it well.
-    turn = np.linalg.eigh(learned.rows.T @ learned.rows)[1]
-    rows = np.hstack([learned.rows @ turn, np.ones((len(learned.rows), 1))])
-    counts = learned.weights
-    solution = np.zeros((len(counts), rows.shape[1]))
-    best, least, chosen = solution, np.full(len(counts), np.inf), np.zeros(len(counts))
-    for ridge in sorted(ridges, reverse=True):
-        # From the solution of the stronger one before, and only as near as a choice needs.
-        solution = _newton(rows, learned.positive, counts, np.full(len(counts), ridge), solution, tolerance=1e-2)
-        loss = judged.loss(solution[:, :-1] @ turn.T, solution[:, -1])
-        better = np.where(judged.whole, loss < least, chosen == 0)
-        best = np.where(better[:, None], solution, best)
-        least, chosen = np.where(better, loss, least), np.where(better, ridge, chosen)
-    best = _newton(rows, learned.positive, counts, chosen, best, tolerance=1e-5)
-    return best[:, :-1] @ turn.T, best[:, -1]
+def path(learned: Side, judged: Side, ridges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solutions of falling ridges, float32[R, N, D + 1] with the bias last, and their validation losses, float64[R, N].
+
+    Each starts from the one before, and comes only as near to the minimum as a choice among them needs.
+    """
+    turn, rows = _turned(learned.rows)
+    solution = np.zeros((len(learned.positive), rows.shape[1]))
+    found, losses = np.zeros((len(ridges), *solution.shape), dtype=np.float32), np.zeros((len(ridges), len(solution)))
+    for i, ridge in enumerate(ridges):
+        solution = _newton(rows, learned, np.full(len(solution), ridge), solution, tolerance=1e-2)
+        found[i] = solution @ turn.T
+        losses[i] = judged.loss(found[i, :, :-1], found[i, :, -1])
+    return found, losses
 
 
-def _newton(
-    rows: np.ndarray,
-    positive: np.ndarray,
-    counts: np.ndarray,
-    ridges: np.ndarray,
-    start: np.ndarray,
-    *,
-    tolerance: float,
-) -> np.ndarray:
+def chosen(losses: np.ndarray, clips: np.ndarray) -> np.ndarray:
+    """Which ridge is best for each concept, int64[N], by losses [R, N] on so many validation clips [N] that carry it.
+
+    Few clips say little, so the mean of all concepts counts as much as a few more (`POOLED`). Without a single judged
+    concept it is the middle one.
+    """
+    known = clips > 0
+    if not known.any():
+        return np.full(len(clips), len(losses) // 2)
+    pooled = losses[:, known].mean(axis=1, keepdims=True)
+    return np.asarray((np.where(known, losses, 0) * clips + POOLED * pooled).argmin(axis=0))
+
+
+def exact(learned: Side, ridges: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The minimum for a ridge of each concept [N], from a start [N, D + 1] with the bias last, by Newton's method."""
+    turn, rows = _turned(learned.rows)
+    return np.asarray(_newton(rows, learned, ridges, start.astype(np.float64) @ turn, tolerance=1e-5) @ turn.T)
+
+
+def _turned(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A rotation [D + 1, D + 1] that leaves the bias alone, and the rows [P, D + 1] turned by it, a one at each end.
+
+    Turned so that features are uncorrelated, where the diagonal of the curvature stands for it well.
+    """
+    turn = np.eye(rows.shape[1] + 1)
+    turn[:-1, :-1] = np.linalg.eigh(rows.T @ rows)[1]
+    return turn, np.hstack([rows @ turn[:-1, :-1], np.ones((len(rows), 1))])
+
+
+def _newton(rows: np.ndarray, learned: Side, ridges: np.ndarray, start: np.ndarray, *, tolerance: float) -> np.ndarray:
     """The minimum of the loss with a ridge on all columns but the last, [N, D + 1], to about the tolerance."""
-    solution = start.copy()
+    solution, counts = start.copy(), learned.weights
     held = np.repeat(ridges[:, None], rows.shape[1], axis=1)
     held[:, -1] = 0
     short = rows.astype(np.float32)
     active = np.arange(len(start))
     for _ in range(100):
-        parts = solution[active], positive[active], counts[active], held[active]
+        parts = solution[active], learned.positive[active], counts[active], held[active]
         logits = parts[0] @ rows.T
         gradient = (parts[2] * (expit(logits) - parts[1])) @ rows + parts[3] * parts[0]
         size = np.linalg.norm(gradient, axis=1)
@@ -146,8 +164,8 @@ def _step(
     return found
 
 
-def published(learned: Side, judged: Side, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [N, D] and biases [N] of the epoch that served the validation clips best.
+def published(learned: Side, judged: Side, seed: int) -> np.ndarray:
+    """Weights with their bias last, [N, D + 1], of the epoch that served the validation clips best.
 
     A concept without validation clips learns until the others have ended. All concepts take their other clips from the
     same random ones, each those that it lacks, which to each is as if drawn for it alone.
@@ -199,4 +217,4 @@ def published(learned: Side, judged: Side, seed: int) -> tuple[np.ndarray, np.nd
         if not known[going].any():
             break
         active, stale, rate, state = active[going], stale[going], rate[going], state[:, going].contiguous()
-    return best[:, :-1], best[:, -1]
+    return best
