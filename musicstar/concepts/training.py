@@ -228,15 +228,20 @@ class Run:
         return [part.float() for part in logits]
 
     def _loss(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """Mean over groups; a clip without a label of a group says nothing about it."""
+        """Mean over groups, each weighing the logarithm of its size, which is what a label of it tells.
+
+        A clip without a label of a group says nothing about it.
+        """
         if TAGS in self.patches.groups:
             return F.binary_cross_entropy_with_logits(logits[0], labels.float(), pos_weight=self.positive_weight)
-        losses = []
+        total, weights = logits[0].sum() * 0, 0.0
         for part, carried in zip(logits, labels.split(self.sizes, 1), strict=True):
             known = carried.any(1)
             if known.any():
-                losses.append(F.cross_entropy(part[known], carried[known].int().argmax(1)))
-        return torch.stack(losses).mean() if losses else logits[0].sum() * 0
+                weight = math.log(part.shape[1])
+                total = total + weight * F.cross_entropy(part[known], carried[known].int().argmax(1))
+                weights += weight
+        return total / max(weights, 1.0)
 
     def _report(self, loss: float) -> None:
         """Validate, keep the weights where they are the best so far, and a state to go on from."""
