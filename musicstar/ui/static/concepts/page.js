@@ -67,7 +67,7 @@ window.MusicStar.concepts ||= {};
           { class: "cm-card cm-empty" },
           node("h2", {}, "There is no atlas yet"),
           node("p", {}, "An atlas holds concepts learned from labelled clips. Make one of a folder of your own, whose sub-folders are the concepts, and start the studio again:"),
-          node("pre", {}, "musicstar concepts build FOLDER --out my-atlas\nMUSICSTAR_CONCEPTS=my-atlas python app.py"),
+          node("pre", {}, "musicstar concepts build FOLDER --cache my-features --out my-atlas\nMUSICSTAR_CONCEPTS=my-atlas python app.py"),
         ),
       );
       return;
