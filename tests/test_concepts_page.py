@@ -61,7 +61,7 @@ def heard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = library.read(sounds.library(folder / "clips"))
     mel = embed.find("mel")
     features = embed.embed(made.paths, mel, folder / "cache", workers=1)
-    atlas = build.build(made, features.rows, embedder="mel", identity=mel.name, title="Sounds", above=0.5)
+    atlas = build.build(made, features.rows, embedder=mel.name, title="Sounds", above=0.5)
     return save(build.write_previews(atlas, made, folder / "sounds"), folder / "sounds")
 
 
