@@ -17,6 +17,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import pytest
 
+from tests.browsing import FLAGS
+
 if TYPE_CHECKING:
     from musicstar.audio import Clip
 
@@ -107,6 +109,17 @@ def chromium() -> str:
         if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
             return path
     pytest.skip("no browser: the system package chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def chrome(chromium: str) -> Iterator[Any]:
+    """A browser that Playwright drives, for each file of tests one of its own."""
+    playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra `dev`)")
+    pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe (extra `dev`)")
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def _tone(midi_pitch: int, *, duration_s: float, harmonics: tuple[float, ...], decay_s: float) -> np.ndarray:

@@ -13,7 +13,6 @@ import soundfile
 
 from tests.browsing import (
     COUNT_RUNS,
-    FLAGS,
     LISTEN,
     MAX_SECONDS,
     MEASURE,
@@ -40,14 +39,6 @@ pytestmark = pytest.mark.browser
 def studio(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     with serving(tmp_path_factory.mktemp("studio")) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def chrome(chromium: str) -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

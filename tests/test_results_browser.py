@@ -15,7 +15,7 @@ from survey import scoring
 from survey.accounts import write_user
 from survey.session import SurveyDesk
 from survey.simulate import simulate
-from tests.browsing import FLAGS, PATIENCE_MS
+from tests.browsing import PATIENCE_MS
 from tests.survey_serving import Served, serious_faults, serving, study
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra `dev`)")
@@ -59,14 +59,6 @@ def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             rng = np.random.default_rng(4)
             simulate(desk, "music-star", participants=PARTICIPANTS, strengths=STRENGTHS, rng=rng)
         yield started
-
-
-@pytest.fixture(scope="module")
-def chrome(chromium: str) -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from musicstar.concepts import hierarchy
 from musicstar.concepts.atlas import Atlas, Concept, save
-from tests.browsing import FLAGS, PATIENCE_MS, ROOT, Studio, serving
+from tests.browsing import PATIENCE_MS, ROOT, Studio, serving
 from tests.survey_serving import serious_faults, tab_to
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="no playwright (extra `dev`)")
@@ -73,14 +73,6 @@ def studio(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("MUSICSTAR_CONCEPTS", f"{thousands(folder)}:{broken}")
         with serving(folder) as started:
             yield started
-
-
-@pytest.fixture(scope="module")
-def chrome(chromium: str) -> Iterator[Any]:
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
