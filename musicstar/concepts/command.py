@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
     build.add_argument("--least", type=count(libraries.LEAST_CLIPS), default=libraries.LEAST_CLIPS, help="clips each")
     build.add_argument("--above", type=number(0), default=0.7, help="balanced accuracy that a concept has to exceed")
     build.add_argument("--seed", type=count(0), default=0)
-    build.add_argument("--no-previews", action="store_true", help="no short clips to hear")
+    build.add_argument(
+        "--bare", action="store_true", help="keep similarities alone, to compare with: nothing to hear by"
+    )
 
     evaluate = action("evaluate", "measure an atlas and its trees", _evaluate)
     evaluate.add_argument("atlas", metavar="ATLAS", nargs="?", default=str(SHIPPED))
@@ -183,7 +186,9 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
         above=arguments.above,
         seed=arguments.seed,
     )
-    if not arguments.no_previews:
+    if arguments.bare:
+        made = replace(made, vectors=None, background=None, embedder="")
+    else:
         made = build.write_previews(made, found, arguments.out)
     atlases.save(made, arguments.out)
     mean = float(np.mean([concept.accuracy or 0 for concept in made.concepts]))
