@@ -204,7 +204,7 @@ def trained(tmp_path: Path) -> Path:
 def test_neither_batches_nor_workers_change_the_rows(paths: list[Path], trained: Path, tmp_path: Path) -> None:
     embedder = embed.find(str(trained))
     first = embed.embed(paths, embedder, tmp_path / "0", batch=1, workers=1).rows
-    assert first.shape == (7, 16)
+    assert first.shape == (7, 16 * embed.BANDS)
     assert np.ptp(first, axis=0).max() > 1e-3
     for batch, workers in ((16, 3), (3, 2)):
         other = embed.embed(paths, embedder, tmp_path / f"{batch}", batch=batch, workers=workers).rows
@@ -219,8 +219,14 @@ def test_the_backbone_gives_a_row_for_each_window(trained: Path) -> None:
     assert (embedder.window_s, embedder.hop_s) == (found.front_end.window_s, found.front_end.hop_s)
     for wav, row in zip(wavs, rows, strict=True):
         with torch.no_grad():
-            expected = found.net.backbone(found.front_end.windows(wav)).numpy()
+            block = found.net.backbone.activations(found.front_end.windows(wav), ["block4"])["block4"].numpy()
+        # Two neighbouring bands of twelve are joined.
+        expected = block.mean(axis=2).reshape(len(row), -1, embed.BANDS, 2).mean(axis=3).reshape(len(row), -1)
         np.testing.assert_allclose(row, expected, atol=1e-5)
+    (pooled,) = embed.find(f"{trained}#embedding").run(wavs[-1:])
+    with torch.no_grad():
+        expected = found.net.backbone(found.front_end.windows(wavs[-1])).numpy()
+    np.testing.assert_allclose(pooled, expected, atol=1e-5)
 
 
 def test_mel_is_means_and_deviations() -> None:
@@ -242,7 +248,7 @@ def test_embedders_are_found_by_name(trained: Path, tmp_path: Path, monkeypatch:
     )
     monkeypatch.syspath_prepend(tmp_path)
     path = str(trained)
-    for name in ("", "cnn9", "mel", path, path.removesuffix(".safetensors"), "own_embedder:make"):
+    for name in ("", "cnn9", "cnn9#block2", "mel", path, path.removesuffix(".safetensors"), "own_embedder:make"):
         found = embed.find(name)
         # Its own name finds it again.
         assert embed.find(found.name).name == found.name
@@ -250,6 +256,8 @@ def test_embedders_are_found_by_name(trained: Path, tmp_path: Path, monkeypatch:
     assert embed.find("").name == embed.find("cnn9").name
     with pytest.raises(EmbedderError, match="own_embedder:number returned int"):
         embed.find("own_embedder:number")
+    with pytest.raises(EmbedderError, match=r"no layer 'block9' in 'cnn9#block9': expected block1, .+, embedding"):
+        embed.find("cnn9#block9")
     for unknown in ("cnn10", "nowhere:make", "own_embedder:nothing", ":", "x:"):
         with pytest.raises(EmbedderError, match="no embedder"):
             embed.find(unknown)
@@ -257,7 +265,7 @@ def test_embedders_are_found_by_name(trained: Path, tmp_path: Path, monkeypatch:
     net = Classifier(2, {"a": ("b", "c")})
     sfx.save(trained, net, FrontEnd(), {})
     assert embed.find("cnn9").name != before
-    with pytest.raises(EmbedderError, match="is now cnn9@"):
+    with pytest.raises(EmbedderError, match="is now cnn9#block4@"):
         embed.find(before)
     trained.write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="sha256"):

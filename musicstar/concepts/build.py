@@ -1,7 +1,7 @@
 """From labelled clips and their features to an atlas, with short previews to hear."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ def build(
     embedder: str,
     title: str,
     method: str = "exact",
+    ridges: Sequence[float] = cav.RIDGES,
     least: int = LEAST_CLIPS,
     above: float = cav.LEAST_ACCURACY,
     seed: int = 0,
@@ -41,7 +42,7 @@ def build(
     ----------
     features : np.ndarray[P, D], float32, finite
     embedder : the name of what made them, see `embed.Embedder`
-    method : see `cav.fit`
+    method, ridges : see `cav.fit`
     least : concepts with fewer clips are left out
     above : so are those whose balanced accuracy is not above this
     seed : of the split, of the draws and of the bootstrap
@@ -57,7 +58,7 @@ def build(
     if len(enough) < 2:
         raise LibraryError(f"{len(enough)} concepts with {least} clips or more; expected at least two")
     members = library.members[enough]
-    vectors = cav.fit(features, members, split, method=method, seed=seed, progress=progress)
+    vectors = cav.fit(features, members, split, method=method, ridges=ridges, seed=seed, progress=progress)
     measured = cav.accuracies(vectors, features, members, split, library.tracks, seed=seed)
     warnings = cav.warnings(measured)
     good = np.flatnonzero(measured.balanced > above)
@@ -89,6 +90,7 @@ def build(
         "clips": len(library.paths),
         "tracks": len(set(library.tracks)),
         "method": method,
+        "ridges": list(ridges),
         "seed": seed,
         "least_clips": least,
         "least_accuracy": above,

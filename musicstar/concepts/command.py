@@ -12,6 +12,7 @@ import numpy as np
 
 from musicstar import audio
 from musicstar.concepts import atlas as atlases
+from musicstar.concepts import cav
 from musicstar.concepts import library as libraries
 from musicstar.concepts.atlas import Shape
 from musicstar.concepts.hierarchy import Orientation
@@ -43,7 +44,9 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
 
     def embedding(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--embedder", default="cnn9", help="cnn9 (shipped), mel, a checkpoint, or module:function of your own"
+            "--embedder",
+            default="cnn9",
+            help="cnn9 (shipped), mel, a checkpoint, or module:function of your own; #LAYER behind it",
         )
         parser.add_argument("--cache", type=folder, required=True, help="folder that keeps features between runs")
 
@@ -65,6 +68,13 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
     build.add_argument("--out", type=folder, required=True, help="folder of the atlas")
     build.add_argument("--title", default="", help="what people read; the library's name by default")
     build.add_argument("--method", choices=["exact", "published"], default="exact")
+    build.add_argument(
+        "--ridge",
+        type=number(0, above=True),
+        nargs="+",
+        default=cav.RIDGES,
+        help="how strongly exact vectors are held back; of several each concept takes the one that serves it best",
+    )
     build.add_argument("--least", type=count(libraries.LEAST_CLIPS), default=libraries.LEAST_CLIPS, help="clips each")
     build.add_argument("--above", type=number(0), default=0.7, help="balanced accuracy that a concept has to exceed")
     build.add_argument("--seed", type=count(0), default=0)
@@ -182,6 +192,7 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
         embedder=embedder,
         title=arguments.title or Path(arguments.library).stem,
         method=arguments.method,
+        ridges=arguments.ridge,
         least=arguments.least,
         above=arguments.above,
         seed=arguments.seed,

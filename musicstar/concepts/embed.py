@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from musicstar.concepts import cache as cached
 from musicstar.concepts import sfx
 from musicstar.concepts.cache import Progress, Run
 from musicstar.methods import shelf
 
+# What CAVs are learned from, unless told otherwise: its mean over time, its bands of frequency joined to so many.
+LAYER, BANDS = "block4", 6
 WINDOWS_AT_ONCE = 64
 
 
@@ -61,8 +65,9 @@ def find(name: str = "") -> Embedder:
     Parameters
     ----------
     name : "cnn9" or empty, the shipped backbone; "mel", means and deviations of log-mel bands; the path of a
-        checkpoint; or "module:function" of something that returns an `Embedder`. An embedder's own name, which has an
-        "@" behind one of these, finds it as long as it has not changed.
+        checkpoint; or "module:function" of something that returns an `Embedder`. A backbone's layer, one of
+        `sfx.LAYERS`, may follow behind "#" and is "block4" otherwise. An embedder's own name, which has an "@" behind
+        one of these, finds it as long as it has not changed.
 
     Raises
     ------
@@ -78,7 +83,10 @@ def find(name: str = "") -> Embedder:
     return found
 
 
-def _find(name: str) -> Embedder:
+def _find(named: str) -> Embedder:
+    name, _, layer = named.partition("#")
+    if layer and layer not in sfx.LAYERS:
+        raise EmbedderError(f"no layer {layer!r} in {named!r}: expected {', '.join(sfx.LAYERS)}")
     if name in ("", "cnn9"):
         folders = shelf.library().folders
         shipped = next((path for folder in folders if (path := folder / f"{sfx.SHIPPED}.safetensors").is_file()), None)
@@ -87,12 +95,12 @@ def _find(name: str) -> Embedder:
                 f"no {sfx.SHIPPED}.safetensors in {', '.join(map(str, folders))}: train it (musicstar concepts train) "
                 "and name its folder in MUSICSTAR_WEIGHTS"
             )
-        return _of_checkpoint("cnn9", shipped, shipped.stat().st_mtime_ns)
+        return _of_checkpoint("cnn9", shipped, layer or LAYER, shipped.stat().st_mtime_ns)
     if name == "mel":
         return mel()
     weights = Path(f"{name.removesuffix('.json').removesuffix('.safetensors')}.safetensors")
     if weights.is_file():
-        return _of_checkpoint(str(weights.resolve()), weights, weights.stat().st_mtime_ns)
+        return _of_checkpoint(str(weights.resolve()), weights, layer or LAYER, weights.stat().st_mtime_ns)
     module, colon, function = name.partition(":")
     if not colon:
         raise EmbedderError(f"no embedder {name!r}: expected cnn9, mel, a checkpoint's path or module:function")
@@ -119,19 +127,24 @@ def mel(front_end: sfx.FrontEnd | None = None) -> Embedder:
 
 
 @lru_cache(maxsize=4)
-def _of_checkpoint(name: str, path: Path, _modified: int) -> Embedder:
+def _of_checkpoint(name: str, path: Path, layer: str, _modified: int) -> Embedder:
     trained = sfx.load(path)
     net, hears = sfx.fused(trained.net.backbone), trained.front_end
 
     def run(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
         windows = [hears.windows(wav) for wav in wavs]
         with torch.inference_mode():
-            rows = torch.cat([net(some) for some in torch.cat(windows).split(WINDOWS_AT_ONCE)])
+            found = [net.activations(some, [layer])[layer] for some in torch.cat(windows).split(WINDOWS_AT_ONCE)]
+        rows = torch.cat(found if layer == "embedding" else list(map(_over_time, found)))
         return [part.numpy() for part in rows.split([len(some) for some in windows])]
 
-    return Embedder(
-        f"{name}@{_digest(trained.card.sha256, hears)}", hears.sample_rate, hears.window_s, hears.hop_s, run
-    )
+    identity = f"{name}#{layer}@{_digest(trained.card.sha256, hears, BANDS)}"
+    return Embedder(identity, hears.sample_rate, hears.window_s, hears.hop_s, run)
+
+
+def _over_time(activations: Tensor) -> Tensor:
+    """The mean over time of Tensor[W, channels, T, bands], the bands joined to `BANDS`: Tensor[W, channels * BANDS]."""
+    return F.adaptive_avg_pool1d(activations.mean(dim=2), BANDS).flatten(1)
 
 
 def _digest(*parts: object) -> str:
