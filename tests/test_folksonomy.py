@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from musicstar.concepts import folksonomy, library, truth
-from musicstar.concepts.folksonomy import FACTORS, parents, plan
+from musicstar.concepts.atlas import load
+from musicstar.concepts.folksonomy import FACTORS, PROGRAMS, parents, plan
 from musicstar.concepts.phrases import ARTICULATIONS, MODES, REGISTERS, TEMPI, TEXTURES, Performance, Phrase
 
+ROOT = Path(__file__).resolve().parent.parent
 FONTS = (Path("one.sf2"), Path("two.sf2"))
 
 
@@ -117,3 +119,15 @@ def test_a_small_library_is_rendered_read_and_not_rendered_again(
     folksonomy.render(tmp_path, clips=5, fonts=[soundfont], jobs=1, progress=lambda *done: seen.append(done))
     assert seen == [(20, 20)]
     assert take.path.read_bytes() == before
+
+
+def test_the_shipped_tree_puts_programs_under_their_own_families() -> None:
+    atlas = load(ROOT / "musicstar" / "atlases" / "general-midi")
+    family = {program: family for family, programs in PROGRAMS.items() for program in programs}
+    names = [concept.name for concept in atlas.concepts]
+    under = {name: names[parent] for name, parent in zip(names, atlas.tree().parents, strict=True) if parent != -1}
+    programs = [name for name in names if name in family]
+    assert len(programs) > 110
+    assert np.mean([under.get(name) == family[name] for name in programs]) >= 0.56
+    assert 150 <= len(names) <= 400
+    assert all(concept.clips >= 39 for concept in atlas.concepts)

@@ -105,7 +105,11 @@ def code(document: str) -> list[str]:
 @pytest.mark.parametrize(
     ("program", "parser", "commands"),
     [
-        ("musicstar", musicstar.__main__._parser(), {"translate", "render", "train", "evaluate", "checkpoint"}),
+        (
+            "musicstar",
+            musicstar.__main__._parser(),
+            {"translate", "render", "train", "evaluate", "checkpoint", "concepts"},
+        ),
         (
             "musicstar-survey",
             survey.__main__._parser(),
