@@ -1,10 +1,12 @@
 """An atlas on disk: written and read back whole, refused where it is not."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from musicstar.concepts.atlas import Atlas, AtlasError, Background, Concept, Shape, Vectors, load, save
 from musicstar.concepts.hierarchy import ROOT, Orientation
@@ -107,3 +109,41 @@ def test_concepts_of_one_name_and_similarities_that_do_not_fit() -> None:
         Atlas("x", (made.concepts[0],) * 4, made.similarity)
     with pytest.raises(AtlasError, match=r"shape \(4, 4\) for 3 concepts; expected \(3, 3\)"):
         Atlas("x", made.concepts[:3], made.similarity)
+
+
+def test_numbers_and_words_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = save(atlas(), tmp_path / "x")
+    words, content = json.loads((folder / "atlas.json").read_text()), (folder / "atlas.safetensors").read_bytes()
+
+    def stored(words: object, content: bytes = content) -> Path:
+        digest = {"sha256": hashlib.sha256(content).hexdigest()}
+        (folder / "atlas.json").write_text(json.dumps({**words, **digest} if isinstance(words, dict) else words))
+        (folder / "atlas.safetensors").write_bytes(content)
+        return folder
+
+    first, *rest = words["concepts"]
+    entries: list[tuple[str, object]] = [
+        *(("accuracy", "high"), ("low", float("nan")), ("clips", None), ("name", 7), ("name", "\ud800")),
+        *(("parents", 5), ("parents", [["x"]]), ("warning", None)),
+    ]
+    spoilt: list[object] = [{**words, "concepts": [{**first, key: value}, *rest]} for key, value in entries]
+    for bad in [*spoilt, {**words, "title": ["x"]}, {**words, "card": "x"}, {**words, "embedder": 7}, [words]]:
+        with pytest.raises(AtlasError, match="not an atlas"):
+            load(stored(bad))
+    arrays = safetensors.numpy.load(content)
+    for name, value in (
+        ("similarity", np.full_like(arrays["similarity"], np.nan)),
+        ("similarity", arrays["similarity"].astype(np.int64)),
+        ("centrality", arrays["centrality"][:2]),
+        ("vectors.weights", arrays["vectors.weights"][:, :2].copy()),
+        ("vectors.biases", arrays["vectors.biases"][:2]),
+        ("background.members", arrays["background.members"].reshape(-1)),
+        ("background.split", arrays["background.split"][:4]),
+    ):
+        with pytest.raises(AtlasError, match="not an atlas"):
+            load(stored(words, safetensors.numpy.save({**arrays, name: value})))
+    assert len(load(stored(words)).concepts) == 4
+    (folder / "atlas.json").unlink()
+    (folder / "atlas.json").mkdir()
+    with pytest.raises(AtlasError, match="not readable"):
+        load(folder)

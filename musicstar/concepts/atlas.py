@@ -219,39 +219,75 @@ def load(folder: str | Path) -> Atlas:
             raise AtlasError(f"{described}: format version {words['format_version']!r}, expected {FORMAT_VERSION}")
         if words["sha256"] != hashlib.sha256(content).hexdigest():
             raise AtlasError(f"{stored}: not the file that was saved with atlas.json")
+        # Neither NaN nor half a character could be passed on.
+        json.dumps(words, ensure_ascii=False, allow_nan=False).encode()
         tensors = safetensors.numpy.load(content)
-        concepts = tuple(
-            Concept(**{**entry, "parents": tuple(entry["parents"]), "examples": tuple(entry["examples"])})
-            for entry in words["concepts"]
-        )
+        concepts = tuple(map(_concept, words["concepts"]))
         atlas = Atlas(
-            words["title"],
+            _text(words["title"], "title"),
             concepts,
-            tensors["similarity"],
-            _vectors(tensors),
-            _background(tensors),
-            words["embedder"],
-            words["card"],
+            _tensor(tensors, "similarity", len(concepts), len(concepts)),
+            _vectors(tensors, len(concepts)),
+            _background(tensors, len(concepts)),
+            _text(words["embedder"], "embedder"),
+            dict(words["card"]),
             folder,
-            {hierarchy.THRESHOLD: tensors["centrality"]},
+            {hierarchy.THRESHOLD: _tensor(tensors, "centrality", len(concepts))},
         )
+        _ = atlas.ancestors
     except FileNotFoundError as error:
         raise AtlasError(f"{error.filename}: there is no such file; expected an atlas in {folder}") from None
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
+    except OSError as error:
+        raise AtlasError(f"{folder}: not readable ({error.strerror}); expected an atlas there") from error
+    except (AtlasError, truth.TruthError):
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, SafetensorError) as error:
         raise AtlasError(f"{folder}: not an atlas ({type(error).__name__}: {error})") from error
-    _ = atlas.ancestors
     return atlas
 
 
-def _vectors(tensors: Mapping[str, np.ndarray]) -> Vectors | None:
+def _concept(entry: Mapping[str, Any]) -> Concept:
+    """A concept from what is stored of it; raises TypeError where that is something else."""
+    listed = {key: tuple(_text(part, key) for part in entry[key]) for key in ("parents", "examples")}
+    found = Concept(**{**entry, **listed})
+    _text(found.name, "name")
+    _text(found.warning, "warning")
+    for key, value in (("clips", found.clips), *((key, getattr(found, key)) for key in ("accuracy", "low", "high"))):
+        if not isinstance(value, int | float) and (value is not None or key == "clips"):
+            raise TypeError(f"{key} of {found.name!r} is {value!r}; expected a number")
+    return found
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is {value!r}; expected a text")
+    return value
+
+
+def _tensor(tensors: Mapping[str, np.ndarray], name: str, *shape: int) -> np.ndarray:
+    """One of the numbers' arrays; raises ValueError where its shape or its values are not as expected."""
+    found = tensors[name]
+    if found.shape != shape:
+        raise ValueError(f"{name} of shape {found.shape}; expected {shape}")
+    if not np.issubdtype(found.dtype, np.floating) or not np.isfinite(found).all():
+        raise ValueError(f"{name} holds {found.dtype} or values that are not finite; expected finite numbers")
+    return found
+
+
+def _vectors(tensors: Mapping[str, np.ndarray], n: int) -> Vectors | None:
     if "vectors.weights" not in tensors:
         return None
-    return Vectors(*(tensors[f"vectors.{name}"] for name in ("weights", "biases", "mean", "scale")))
+    d = tensors["vectors.weights"].shape[-1]
+    shapes = {"weights": (n, d), "biases": (n,), "mean": (d,), "scale": (d,)}
+    return Vectors(*(_tensor(tensors, f"vectors.{name}", *shape) for name, shape in shapes.items()))
 
 
-def _background(tensors: Mapping[str, np.ndarray]) -> Background | None:
+def _background(tensors: Mapping[str, np.ndarray], n: int) -> Background | None:
     if "background.features" not in tensors:
         return None
-    features = tensors["background.features"].astype(np.float32)
-    members = np.unpackbits(tensors["background.members"], axis=1, count=len(features)).astype(bool)
-    return Background(features, members, tensors["background.split"])
+    split, packed = tensors["background.split"], tensors["background.members"]
+    clips, width = split.size, tensors["vectors.mean"].size
+    if split.ndim != 1 or packed.shape != (n, -(-clips // 8)):
+        raise ValueError(f"background.members of shape {packed.shape} for {n} concepts and {clips} clips")
+    features = _tensor(tensors, "background.features", clips, width).astype(np.float32)
+    return Background(features, np.unpackbits(packed, axis=1, count=clips).astype(bool), split)
