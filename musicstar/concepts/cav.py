@@ -21,8 +21,8 @@ from musicstar.concepts import regression
 from musicstar.concepts.atlas import TEST, TRAIN, VALIDATION, Vectors
 
 METHODS = ("exact", "published")
-# Concepts of these sizes with vectors better than this are kept, as published.
-LEAST_CLIPS, MOST_CLIPS, LEAST_ACCURACY = 39, 250, 0.7
+# Of a larger concept so many clips are used, and vectors better than this are kept, as published.
+MOST_CLIPS, LEAST_ACCURACY = 250, 0.7
 # One for all: where each concept takes its own, accuracies are better but similarities, which are compared between
 # concepts, less alike, and trees worse.
 RIDGES = (0.03,)
@@ -57,6 +57,7 @@ def fit(
     members: np.ndarray,
     split: np.ndarray,
     *,
+    others: np.ndarray | None = None,
     method: str = "exact",
     seed: int = 0,
     most_clips: int = MOST_CLIPS,
@@ -71,6 +72,7 @@ def fit(
     features : np.ndarray[P, D]
     members : np.ndarray[N, P], bool
     split : np.ndarray[P], TRAIN, VALIDATION or TEST
+    others : np.ndarray[N, P], bool, the clips that each concept is told from; without it all that do not carry it
     method : "exact" solves a ridge regression to its minimum; "published" descends in balanced random batches with
         dropout until validation clips are served no better. Either works on all concepts at once.
     most_clips : of a larger concept so many are drawn at random; the rest of its clips are on neither side
@@ -87,6 +89,7 @@ def fit(
     _check(features, members, split)
     if method not in METHODS:
         raise ValueError(f"no method {method!r}; expected {' or '.join(METHODS)}")
+    others = ~members if others is None else others
     train, held = split == TRAIN, split == VALIDATION
     if not train.any():
         raise ValueError(f"none of {len(split)} clips is for training; expected most of them")
@@ -104,9 +107,9 @@ def fit(
         for first in range(0, n, step):
             block = np.arange(first, min(n, first + step))
             drawn = _drawn(members, block, most_clips, seed)
-            whole = drawn[:, train].any(axis=1) & ~members[block][:, train].all(axis=1)
+            whole = drawn[:, train].any(axis=1) & others[block][:, train].any(axis=1)
             if whole.any():
-                positive, negative = drawn[whole], ~members[block[whole]]
+                positive, negative = drawn[whole], others[block[whole]]
                 yield (
                     block[whole],
                     regression.Side(learned, positive[:, train], negative[:, train]),
@@ -228,18 +231,6 @@ def warnings(found: Accuracies) -> tuple[str, ...]:
             faults.append(f"a wide interval, {low:.2f} to {high:.2f}")
         said.append(f"Not to be relied upon: {'; '.join(faults)}." if faults else "")
     return tuple(said)
-
-
-def kept(
-    found: Accuracies,
-    sizes: np.ndarray,
-    *,
-    least: int = LEAST_CLIPS,
-    most: int = MOST_CLIPS,
-    above: float = LEAST_ACCURACY,
-) -> np.ndarray:
-    """np.ndarray[N], bool: the concepts that pass the published filter, of clips `sizes` [N] and of accuracy."""
-    return np.asarray((sizes >= least) & (sizes <= most) & (found.balanced > above))
 
 
 def _check(features: np.ndarray, members: np.ndarray, split: np.ndarray) -> None:

@@ -38,7 +38,6 @@ class Own:
 
     Attributes
     ----------
-    vectors : of one concept
     accuracy, low, high : balanced accuracy with each clip left out in turn, against the atlas's held-out clips; its
         95 % interval (Wilson's, for the share of the own clips that is found)
     towards : np.ndarray[N], how much each concept of the atlas is in the own clips
@@ -46,7 +45,6 @@ class Own:
     warnings : sentences
     """
 
-    vectors: Vectors
     accuracy: float
     low: float
     high: float
@@ -81,7 +79,8 @@ def hear(clip: Clip, atlas: Atlas, embedder: Embedder) -> Heard:
     assert atlas.vectors is not None
     rows = _windows([clip], embedder)[0]
     middle_s = min(embedder.window_s, clip.duration_s) / 2
-    times_s = np.minimum(middle_s + embedder.hop_s * np.arange(len(rows)), clip.duration_s)
+    # The last window may lie flush with the clip's end.
+    times_s = np.minimum(middle_s + embedder.hop_s * np.arange(len(rows)), clip.duration_s - middle_s)
     return Heard(times_s, atlas.vectors.probabilities(rows).T)
 
 
@@ -110,19 +109,13 @@ def own(clips: Sequence[Clip], atlas: Atlas, embedder: Embedder) -> Own:
     rows = np.stack([found.mean(axis=0) for found in _windows(clips, embedder)])
     background = atlas.background
     test = background.features[background.split == TEST]
-    learned = background.features[background.split == TRAIN]
-    first = _fit(rows, learned)
-    alike = first.probabilities(learned)[:, 0]
-    learned = learned[alike <= np.quantile(alike, 1 - UNLABELLED_SHARE)]
-    found, refused = 0, 0.0
-    for left_out in range(len(rows)):
-        vectors = _fit(np.delete(rows, left_out, axis=0), learned)
-        found += int(vectors.probabilities(rows[left_out : left_out + 1])[0, 0] > 0.5)
-        refused += float((vectors.probabilities(test) <= 0.5).mean()) / len(rows)
+    vectors = _each_left_out(rows, background.features[background.split == TRAIN])
+    heard = vectors.probabilities(test)
+    found = int((vectors.probabilities(rows).diagonal() > 0.5).sum())
+    refused = float((heard[:, :-1] <= 0.5).mean())
     low, high = _wilson(found, len(rows))
-    vectors = _fit(rows, learned)
     inside = background.members[:, background.split == TEST].astype(np.float64)
-    back = inside @ vectors.probabilities(test)[:, 0] / np.maximum(1, inside.sum(axis=1))
+    back = inside @ heard[:, -1] / np.maximum(1, inside.sum(axis=1))
     warnings = []
     if len(rows) < FEW_CLIPS:
         warnings.append(f"Learned from {len(rows)} clips only: {FEW_CLIPS} or more tell a concept better.")
@@ -130,7 +123,6 @@ def own(clips: Sequence[Clip], atlas: Atlas, embedder: Embedder) -> Own:
         missed = len(rows) - found
         warnings.append(f"{missed} of {len(rows)} clips would not be recognised from the others: are they of one kind?")
     return Own(
-        vectors=vectors,
         accuracy=(found / len(rows) + refused) / 2,
         low=(low + refused) / 2,
         high=(high + refused) / 2,
@@ -140,10 +132,15 @@ def own(clips: Sequence[Clip], atlas: Atlas, embedder: Embedder) -> Own:
     )
 
 
-def _fit(rows: np.ndarray, others: np.ndarray) -> Vectors:
-    features = np.concatenate([rows, others])
-    members = (np.arange(len(features)) < len(rows))[None]
-    return cav.fit(features, members, np.full(len(features), TRAIN))
+def _each_left_out(rows: np.ndarray, others: np.ndarray) -> Vectors:
+    """Vectors without each of the rows in turn, and one of all rows at last; a row left out counts in scaling alone."""
+    features, split = np.concatenate([rows, others]), np.full(len(rows) + len(others), TRAIN)
+    members, told_from = np.zeros((2, len(rows) + 1, len(features)), dtype=bool)
+    members[:, : len(rows)] = ~np.eye(len(rows) + 1, len(rows), dtype=bool)
+    told_from[:, len(rows) :] = True
+    alike = cav.fit(features, members, split, others=told_from).probabilities(others).T
+    told_from[:, len(rows) :] = alike <= np.quantile(alike, 1 - UNLABELLED_SHARE, axis=1, keepdims=True)
+    return cav.fit(features, members, split, others=told_from)
 
 
 def _wilson(found: int, count: int) -> tuple[float, float]:
