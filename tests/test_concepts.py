@@ -78,6 +78,14 @@ def test_a_clip_that_changes_is_heard_to_change(atlas: Atlas) -> None:
         assert heard.probabilities[concept, gone].max() < 0.3
 
 
+def test_the_last_window_ends_with_the_clip(atlas: Atlas) -> None:
+    ears = query.listener(atlas)
+    heard = query.hear(clip("noise", 92, 3.0), atlas, ears)
+    assert heard.times_s == pytest.approx([ears.window_s / 2, 3.0 - ears.window_s / 2])
+    short = query.hear(clip("noise", 93, 1.0), atlas, ears)
+    assert short.times_s == pytest.approx([0.5])
+
+
 def test_a_concept_of_ones_own_hangs_where_it_belongs(atlas: Atlas) -> None:
     time_s = np.arange(3 * RATE) / RATE
     whistles = [Clip((0.1 * np.sin(2 * np.pi * hz * time_s)).astype(np.float32), RATE) for hz in range(3000, 4000, 200)]
@@ -161,16 +169,20 @@ def test_a_visitors_own_concept_leaves_out_what_cannot_be_used(folder: Path, atl
     broken.write_bytes(b"nothing")
     files = {str(n): [stored(job, sound("noise", 300 + n, seconds=2.5)), f"n{n}.wav"] for n in range(5)}
     job.write_json("own.json", {"files": {**files, "x": [broken.name, "bad.wav"]}})
-    visits.own(job, folder, "Hiss")
+    visits.own(job, folder, Limits(), "Hiss")
     found = job.read_json("own_result.json")
     assert (found["title"], found["clips"]) == ("Hiss", 5)
     assert found["skipped"][0][0] == "bad.wav"
     assert "bad.wav: not readable as audio" in found["skipped"][0][1]
     assert int(np.argmax(found["towards"])) == atlas.index["noise"]
     assert found["low"] < found["accuracy"]
+    long = stored(job, sound("noise", 400, seconds=40.0))
+    job.write_json("own.json", {"files": {**files, "x": [long, "long.wav"]}})
+    visits.own(job, folder, Limits(), "Hiss")
+    assert "long.wav: 40.0 s long, the limit is 30 s" in job.read_json("own_result.json")["skipped"][0][1]
     job.write_json("own.json", {"files": {"0": files["0"], "x": [broken.name, "bad.wav"]}})
     with pytest.raises(JobError, match=r"1 clips; expected 3 or more, 5 are better\. bad\.wav: not readable"):
-        visits.own(job, folder, "Hiss")
+        visits.own(job, folder, Limits(), "Hiss")
 
 
 def test_commands_print_what_they_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,13 @@ def _tools(folder: Path) -> tuple[Atlas, Embedder]:
         raise JobError(str(error)) from error
 
 
+def _read(job: Job, stored: str, limits: Limits) -> audio.Clip:
+    """An upload, at its own rate."""
+    return audio.read(
+        job.folder / stored, sample_rate=None, max_bytes=limits.max_bytes, max_duration_s=limits.max_duration_s
+    )
+
+
 def hear(job: Job, folder: Path, limits: Limits) -> None:
     """Find the concepts of a job's clip over time.
 
@@ -42,12 +49,7 @@ def hear(job: Job, folder: Path, limits: Limits) -> None:
     request = job.read_json("clip.json")
     atlas, embedder = _tools(folder)
     try:
-        clip = audio.read(
-            job.folder / request["file"],
-            sample_rate=None,
-            max_bytes=limits.max_bytes,
-            max_duration_s=limits.max_duration_s,
-        )
+        clip = _read(job, request["file"], limits)
         audio.require_sound(clip, request["name"], min_duration_s=SHORTEST_S)
         found = query.hear(clip, atlas, embedder)
     except audio.AudioError as error:
@@ -70,7 +72,7 @@ def hear(job: Job, folder: Path, limits: Limits) -> None:
     )
 
 
-def own(job: Job, folder: Path, title: str) -> None:
+def own(job: Job, folder: Path, limits: Limits, title: str) -> None:
     """Learn a concept of a visitor's own.
 
     The request is `own.json`: `files`, the stored file and the visitor's name of each clip; the result
@@ -85,7 +87,7 @@ def own(job: Job, folder: Path, title: str) -> None:
     clips, skipped = [], []
     for stored, shown in (job.read_json("own.json") or {"files": {}})["files"].values():
         try:
-            clip = audio.read(job.folder / stored, sample_rate=None)
+            clip = _read(job, stored, limits)
             clips.append(audio.require_sound(clip, shown, min_duration_s=SHORTEST_S))
         except audio.AudioError as error:
             skipped.append([shown, str(error).replace(stored, shown)])

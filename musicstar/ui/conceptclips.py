@@ -119,7 +119,7 @@ def _own_routes(routes: APIRouter, desk: Desk, shelf: Shelf) -> None:
                     raise JobError(
                         f"{len(_files(job))} clips so far: a concept needs {LEAST_CLIPS}, better five or more."
                     )
-                await desk.ask("own", job, known.folder, title)
+                await desk.ask("own", job, known.folder, desk.limits, title)
                 made = job.read_json("own_result.json")
                 job.write_json("own_made.json", {"atlas": wanted["atlas"], **made})
             return reply(request, {"job": job.id, **made})
@@ -193,7 +193,9 @@ async def _body(request: Request) -> dict[str, Any]:
             raise JobError("More was sent than a name and an atlas.")
     try:
         found = json.loads(received)
-    except ValueError:
+        # Half a character can be sent, and nothing can be done with it.
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise JobError('Expected {"atlas": ..., "title": ...} as JSON.')
