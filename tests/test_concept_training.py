@@ -104,7 +104,7 @@ def test_a_library_that_cannot_be_learned_from_is_refused(tmp_path: Path) -> Non
 
 
 def test_two_steps_then_saved_then_loaded(tmp_path: Path) -> None:
-    found, told = library(tmp_path / "clips"), []
+    found, told, reduced = library(tmp_path / "clips"), [], []
     best = training.train(
         found,
         tmp_path / "out",
@@ -113,7 +113,9 @@ def test_two_steps_then_saved_then_loaded(tmp_path: Path) -> None:
         seed=3,
         front_end=SMALL,
         progress=lambda *done: told.append(done),
+        reducing=lambda *done: reduced.append(done),
     )
+    assert reduced[-1] == (40, 40)
     assert best == tmp_path / "out" / "concepts-cnn9.safetensors"
     assert told == [(1, 1)]
     trained = sfx.load(best)
@@ -128,7 +130,8 @@ def test_two_steps_then_saved_then_loaded(tmp_path: Path) -> None:
     (line,) = (tmp_path / "out/run/metrics.jsonl").read_text().splitlines()
     assert json.loads(line)["step"] == 1
     rows = embed.embed(found.paths, embed.find(str(best)), tmp_path / "cache").rows
-    assert rows.shape == (40, 16)
+    # 16 channels in the last block.
+    assert rows.shape == (40, 16 * embed.BANDS)
     assert np.isfinite(rows).all()
 
 
@@ -207,7 +210,8 @@ def test_clips_without_a_label_say_nothing_of_its_group(patches: Patches, tmp_pa
     pitch, kind = torch.randn(3, 4), torch.randn(3, 2)
     labels = torch.zeros(3, 6, dtype=torch.bool)
     labels[0, 2] = labels[1, 1] = labels[2, 5] = True
-    by_hand = -(pitch[:2].log_softmax(1)[[0, 1], [2, 1]].mean() + kind.log_softmax(1)[2, 1]) / 2
+    # A label of the four tells two bits, one of the two tells one.
+    by_hand = -(2 * pitch[:2].log_softmax(1)[[0, 1], [2, 1]].mean() + kind.log_softmax(1)[2, 1]) / 3
     torch.testing.assert_close(run._loss([pitch, kind], labels), by_hand)
     assert run._loss([pitch, kind], torch.zeros_like(labels)) == 0
 

@@ -98,7 +98,6 @@ def reduce(
     *,
     front_end: FrontEnd | None = None,
     seed: int = 0,
-    workers: int = 2,
     progress: cache.Progress | None = None,
 ) -> Patches:
     """Log-mel frames of a library's clips, of their first 30 seconds; kept in `folder`, so that it can be gone on with.
@@ -120,7 +119,6 @@ def reduce(
         folder,
         name=f"frames 1 {MAX_CLIP_S} {hears}",
         sample_rate=hears.sample_rate,
-        workers=workers,
         progress=progress,
     )
     for sentence in failures.values():

@@ -76,6 +76,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     progress: Progress | None = None,
+    reducing: Progress | None = None,
     front_end: FrontEnd | None = None,
 ) -> Path:
     """Train the backbone on a library.
@@ -87,6 +88,7 @@ def train(
     budget_minutes : of training alone; clips are reduced before
     resume : go on from the state in `out`, where there is one
     progress : told the steps taken and about how many there will be
+    reducing : told how many clips are reduced, and of how many
 
     Returns
     -------
@@ -94,7 +96,7 @@ def train(
         The tensors' file of the weights with the best validation score.
     """
     out = Path(out)
-    patches = reduce(library, out / "frames", front_end=front_end, seed=seed)
+    patches = reduce(library, out / "frames", front_end=front_end, seed=seed, progress=reducing)
     settings = Settings(width=width, budget_minutes=budget_minutes, seed=seed)
     return fit(patches, out, settings, resume=resume, progress=progress)
 
