@@ -131,11 +131,14 @@ def _of_checkpoint(name: str, path: Path, layer: str, _modified: int) -> Embedde
     trained = sfx.load(path)
     net, hears = sfx.fused(trained.net.backbone), trained.front_end
 
+    def heard(windows: Tensor) -> Tensor:
+        found = net.activations(windows, [layer])[layer]
+        return found if layer == "embedding" else _over_time(found)
+
     def run(wavs: Sequence[np.ndarray]) -> list[np.ndarray]:
         windows = [hears.windows(wav) for wav in wavs]
         with torch.inference_mode():
-            found = [net.activations(some, [layer])[layer] for some in torch.cat(windows).split(WINDOWS_AT_ONCE)]
-        rows = torch.cat(found if layer == "embedding" else list(map(_over_time, found)))
+            rows = torch.cat([heard(some) for some in torch.cat(windows).split(WINDOWS_AT_ONCE)])
         return [part.numpy() for part in rows.split([len(some) for some in windows])]
 
     identity = f"{name}#{layer}@{_digest(trained.card.sha256, hears, BANDS)}"
