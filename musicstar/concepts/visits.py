@@ -65,7 +65,6 @@ def hear(job: Job, folder: Path, limits: Limits) -> None:
             "duration_s": round(clip.duration_s, 3),
             "times_s": found.times_s.round(3).tolist(),
             "window_s": embedder.window_s,
-            "hop_s": embedder.hop_s,
             "concepts": order.tolist(),
             "probabilities": found.probabilities[order].astype(float).round(SHOWN_DIGITS).tolist(),
         },

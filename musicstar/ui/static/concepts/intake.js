@@ -3,7 +3,7 @@
 window.MusicStar ||= {};
 window.MusicStar.concepts ||= {};
 
-/** `take(file, name)` is called for each clip and awaited; `limits` are `{seconds, mb}`, `strong` marks the main button. */
+/** `take(file, name)` is called for each clip and awaited; `limits` are `{seconds, mb}`, `several` takes more than one file at once. */
 window.MusicStar.concepts.intake = ({ id, label, several = false, limits, take }) => {
   const { node, icon, record } = window.MusicStar;
   const problem = node("p", { class: "ms-problem", role: "alert" });

@@ -3,7 +3,7 @@
 window.MusicStar ||= {};
 window.MusicStar.concepts ||= {};
 
-/** `atlas()` gives the one that is shown, `made(own)` is told of a concept that was made, null of one taken back. */
+/** `atlas()` gives the one that is shown, `made(own)` is told of a concept that was made, `show()` has it shown. */
 window.MusicStar.concepts.ownPart = ({ limits, least, atlas, made, show }) => {
   const { node, icon } = window.MusicStar;
   const { ask, intake } = window.MusicStar.concepts;
@@ -118,6 +118,5 @@ window.MusicStar.concepts.ownPart = ({ limits, least, atlas, made, show }) => {
         node("button", { type: "button", class: "ms-button", onclick: () => show() }, "Show it in the map"),
       );
     },
-    clear: () => outcome.replaceChildren(),
   };
 };
