@@ -76,7 +76,9 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
         help="how strongly exact vectors are held back; of several each concept takes the one that serves it best",
     )
     build.add_argument("--least", type=count(libraries.LEAST_CLIPS), default=libraries.LEAST_CLIPS, help="clips each")
-    build.add_argument("--above", type=number(0), default=0.7, help="balanced accuracy that a concept has to exceed")
+    build.add_argument(
+        "--above", type=number(0), default=cav.LEAST_ACCURACY, help="balanced accuracy that a concept has to exceed"
+    )
     build.add_argument("--seed", type=count(0), default=0)
     build.add_argument(
         "--bare", action="store_true", help="keep similarities alone, to compare with: nothing to hear by"
@@ -178,6 +180,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         resume=arguments.resume,
         progress=_progress("step"),
+        reducing=_progress("reduced"),
     )
     return {"checkpoint": str(best), "lines": [f"{best}"]}
 
@@ -186,6 +189,7 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     from musicstar.concepts import build
 
     found, features, embedder = _features(arguments)
+    learned = _progress("learned, per cent:")
     made = build.build(
         found,
         features,
@@ -196,6 +200,7 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
         least=arguments.least,
         above=arguments.above,
         seed=arguments.seed,
+        progress=lambda share: learned(round(100 * share), 100),
     )
     if arguments.bare:
         made = replace(made, vectors=None, background=None, embedder="")

@@ -56,8 +56,9 @@ class Library:
             carried[row, track[members]] = True
         # What carries nothing is a group of its own.
         carried[-1] = ~carried.any(axis=0)
-        sizes = np.where(carried, carried.sum(axis=1, keepdims=True), len(names) + 1)
-        rarest = sizes.argmin(axis=0)
+        rarest = np.zeros(len(names), dtype=np.int64)
+        for row in np.argsort(carried.sum(axis=1), kind="stable")[::-1]:
+            rarest[carried[row]] = row
         edges = np.cumsum([SHARES[TRAIN], SHARES[VALIDATION]])
         places = np.zeros(len(names), dtype=np.int8)
         for group in np.unique(rarest):
@@ -158,7 +159,8 @@ def _folder(source: Path) -> Library:
 def _table(source: Path) -> Library:
     files: list[Path] = []
     tracks: list[str] = []
-    carried: defaultdict[str, list[int]] = defaultdict(list)
+    # Of each tag its clips, as keys: a set that keeps their order.
+    carried: defaultdict[str, dict[int, None]] = defaultdict(dict)
     spelled: dict[str, str] = {}
     where: dict[Path, int] = {}
     doubled = 0
@@ -170,10 +172,8 @@ def _table(source: Path) -> Library:
             tracks.append((row.get("track") or "").strip() or row["path"].strip())
         for tag in filter(None, map(_plain, row["tags"].split(";"))):
             members = carried[spelled.setdefault(tag.casefold(), tag)]
-            if where[path] in members[-1:] or where[path] in members:
-                doubled += 1
-            else:
-                members.append(where[path])
+            doubled += where[path] in members
+            members[where[path]] = None
     if not files:
         raise LibraryError(f"{source}: no rows below the header; expected a clip in each")
     notes = [f"{doubled} tags stood twice at the same clip and count once"] if doubled else []
@@ -230,7 +230,8 @@ def _checked(
     members = np.zeros((len(kept), len(files)), dtype=bool)
     for row, name in enumerate(kept):
         members[row, list(carried[name])] = True
-    found = {name: above for name, above in parents.items() if name in kept}
+    known = set(kept)
+    found = {name: above for name, above in parents.items() if name in known}
     truths.ancestors(found)
     return Library(
         files,
@@ -238,6 +239,6 @@ def _checked(
         kept,
         members,
         found,
-        {factor: tuple(name for name in names if name in kept) for factor, names in factors.items()},
+        {factor: tuple(name for name in names if name in known) for factor, names in factors.items()},
         tuple(said),
     )
