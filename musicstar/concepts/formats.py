@@ -42,12 +42,10 @@ class Format:
 
     Attributes
     ----------
-    title : for people
     suffix : of a file's name
     media_type : for browsers
     """
 
-    title: str
     suffix: str
     media_type: str
     text: Callable[[Atlas, Tree, Shape], Iterator[str]]
@@ -223,8 +221,8 @@ def _quoted(name: str) -> str:
 
 
 FORMATS = {
-    "json": Format("Nested JSON", ".json", "application/json", _json),
-    "csv": Format("Table (CSV)", ".csv", "text/csv", _csv),
-    "graphml": Format("Graph and tree (GraphML)", ".graphml", "application/graphml+xml", _graphml),
-    "newick": Format("Newick", ".nwk", "text/x-nh", _newick),
+    "json": Format(".json", "application/json", _json),
+    "csv": Format(".csv", "text/csv", _csv),
+    "graphml": Format(".graphml", "application/graphml+xml", _graphml),
+    "newick": Format(".nwk", "text/x-nh", _newick),
 }

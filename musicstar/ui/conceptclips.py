@@ -17,6 +17,7 @@ from musicstar.jobs import Example, Job, JobError, plain_name
 from musicstar.ui.clips import answer, receive, undone
 from musicstar.ui.conceptmap import AskError, Shelf, place, refusal, reply, shape_of
 
+# As `query` has it, which the web process does not import, as it would load PyTorch.
 LEAST_CLIPS = 3
 MOST_CLIPS = 40
 MOST_TITLE = 60
