@@ -117,8 +117,12 @@ def _print(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
 def _progress(what: str) -> Callable[[int, int], None]:
     """Tells how far it is on standard error, where that is a terminal."""
 
+    last = -1
+
     def told(done: int, total: int) -> None:
-        if sys.stderr.isatty():
+        nonlocal last
+        if done != last and sys.stderr.isatty():
+            last = done
             print(f"\r{what} {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return told
