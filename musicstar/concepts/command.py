@@ -116,7 +116,6 @@ def _print(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
 
 def _progress(what: str) -> Callable[[int, int], None]:
     """Tells how far it is on standard error, where that is a terminal."""
-
     last = -1
 
     def told(done: int, total: int) -> None:
