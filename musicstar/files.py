@@ -1,10 +1,13 @@
 """Files that are there whole or not at all: written beside their place under another name, then renamed."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @contextmanager
@@ -35,3 +38,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file, whole or not at all; raises OSError as `whole` does."""
     with whole(path) as temporary:
         temporary.write_bytes(content)
+
+
+def printable(name: str) -> str:
+    r"""A file's name in one line that UTF-8 can hold: control characters and stray bytes are written out, as in Python.
+
+    Examples
+    --------
+    >>> printable("caf\udce9\n")
+    'caf\\xe9\\n'
+    """
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -1,5 +1,6 @@
 """Labelled clips from folders and tables: concepts, splits, ground truth, and what is wrong with them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,17 @@ def test_ancestors_and_clusters_of_a_graph() -> None:
     assert len(ancestors(deep)["0"]) == 5_000
     with pytest.raises(TruthError, match="x > x"):
         ancestors({"x": ("x",)})
+
+
+def test_names_that_utf8_cannot_hold_and_links_to_nowhere(tmp_path: Path) -> None:
+    fill(tmp_path, {"a": 6, os.fsdecode(b"caf\xe9"): 6, "line\nbreak": 6})
+    (tmp_path / "a" / "gone.wav").symlink_to("nowhere.wav")
+    made = read(tmp_path)
+    assert made.concepts == ("a", r"caf\xe9", r"line\nbreak")
+    assert [path.name for path in made.paths if not path.exists()] == ["gone.wav"]
+    assert len(made.splits()) == 19
+    rows = [f"{n}.wav,a;b\x1b[2J" for n in range(6)]
+    found = read(table(tmp_path / "t.csv", "path,tags", *rows, "x\0.wav,a", ",a", " ,b"))
+    assert found.concepts == ("a", "b [2J")
+    assert len(found.paths) == 7
+    assert found.notes == ("2 rows name no file and are left out",)

@@ -5,6 +5,7 @@ file's place, size and time of change.
 """
 
 import hashlib
+import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from musicstar import audio
-from musicstar.files import whole
+from musicstar.files import printable, whole
 
 MAX_CLIP_S = 600.0
 # Of sound in one batch, so that a batch of long clips does not take all memory.
@@ -97,7 +98,9 @@ def _decode(path: Path, sample_rate: int) -> np.ndarray | str:
         clip = audio.read(path, sample_rate=sample_rate, max_duration_s=MAX_CLIP_S)
         return audio.require_sound(clip, path.name).wav
     except audio.AudioError as error:
-        return str(error)
+        return printable(str(error))
+    except OSError as error:
+        return printable(f"{path.name[:80]}: not readable ({error.strerror})")
 
 
 def _key(path: Path) -> str:
@@ -107,7 +110,7 @@ def _key(path: Path) -> str:
         identity = f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
     except OSError:
         identity = f"{path}\nmissing"
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return hashlib.sha256(os.fsencode(identity)).hexdigest()[:32]
 
 
 def _write_shard(folder: Path, arrays: dict[str, np.ndarray]) -> Path:

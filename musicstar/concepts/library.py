@@ -11,6 +11,7 @@ import numpy as np
 
 from musicstar.concepts import truth as truths
 from musicstar.concepts.atlas import TEST, TRAIN, VALIDATION
+from musicstar.files import printable
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LEAST_CLIPS = 5
@@ -138,7 +139,8 @@ def _pairs(path: Path, library: Library, key: str, value: str) -> dict[str, tupl
 
 
 def _folder(source: Path) -> Library:
-    files = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    # A link to nowhere is kept: whoever reads it says so.
+    files = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     if not files:
         raise LibraryError(f"{source}: no audio files in this folder or below; expected {', '.join(SUFFIXES)}")
     carried: defaultdict[str, list[int]] = defaultdict(list)
@@ -146,13 +148,13 @@ def _folder(source: Path) -> Library:
     for number, path in enumerate(files):
         above: tuple[str, ...] = ()
         for folder in reversed(PurePosixPath(path.relative_to(source).as_posix()).parents[:-1]):
-            name = str(folder)
+            name = printable(str(folder))
             carried[name].append(number)
             parents[name] = above
             above = (name,)
     if not carried:
         raise LibraryError(f"{source}: {len(files)} audio files but no sub-folders; expected a sub-folder per concept")
-    tracks = [path.relative_to(source).as_posix() for path in files]
+    tracks = [printable(path.relative_to(source).as_posix()) for path in files]
     return _checked(files, tracks, carried, {name: above for name, above in parents.items() if above}, {}, [])
 
 
@@ -163,9 +165,13 @@ def _table(source: Path) -> Library:
     carried: defaultdict[str, dict[int, None]] = defaultdict(dict)
     spelled: dict[str, str] = {}
     where: dict[Path, int] = {}
-    doubled = 0
+    doubled = unnamed = 0
     for row in _rows(source, ("path", "tags")):
-        path = source.parent / row["path"].strip()
+        if not row["path"].strip():
+            unnamed += 1
+            continue
+        # No file system takes a zero in a name; without it the file is one that is not there.
+        path = source.parent / row["path"].strip().replace("\0", "\ufffd")
         if path not in where:
             where[path] = len(files)
             files.append(path)
@@ -177,12 +183,13 @@ def _table(source: Path) -> Library:
     if not files:
         raise LibraryError(f"{source}: no rows below the header; expected a clip in each")
     notes = [f"{doubled} tags stood twice at the same clip and count once"] if doubled else []
+    notes += [f"{unnamed} rows name no file and are left out"] if unnamed else []
     return _checked(files, tracks, carried, {}, {}, notes)
 
 
 def _plain(tag: str) -> str:
-    """A tag without space at its ends or doubled inside it."""
-    return " ".join(tag.split())
+    """A tag without space at its ends or doubled inside it, nor control characters."""
+    return " ".join("".join(" " if ord(letter) < 32 else letter for letter in tag).split())
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
