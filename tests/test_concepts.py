@@ -211,6 +211,17 @@ def test_commands_refuse_what_is_no_library(folder: Path, tmp_path: Path, capsys
     assert "0 concepts with 1000 clips or more; expected at least two" in capsys.readouterr().err
     assert main([*command, str(folder.parent / "clips"), "--above", "1.0"]) == 1
     assert "have a balanced accuracy above 1" in capsys.readouterr().err
+    for kind in ("a", "b"):
+        (tmp_path / "bad" / kind).mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / "bad" / kind / f"{kind}{number}.wav").touch()
+    assert main([*command, str(tmp_path / "bad")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "musicstar: skipped a0.wav: the file is empty (0 bytes)"
+    assert (len(said), "0 of 2 concepts have 5 clips or more" in said[-1]) == (11, True)
+    for option in (("--threshold", "nan"), ("--least-similarity", "inf"), ("--most-children", "0")):
+        with pytest.raises(SystemExit):
+            main(["concepts", "evaluate", str(folder), *option])
     assert not (tmp_path / "o").exists()
 
 
@@ -242,9 +253,11 @@ def test_evaluate_prints_every_figure_beside_its_bounds(
     ("content", "message"),
     [
         ("noise,1.0\n", "no row for 'tones'; expected one for each of the concepts"),
+        ('noise,1\n"' + "x" * 140_000, "not rows of a name and equally many numbers"),
         ("noise,one\n", "not rows of a name and equally many numbers"),
         ("noise,1\ntones,1,2\ntones/high tones,1\ntones/low tones,1\n", "not rows of a name and equally many numbers"),
         ("noise,nan\ntones,1\ntones/high tones,1\ntones/low tones,1\n", "rows without numbers, or with NaN"),
+        ("noise,1e300\ntones,1\ntones/high tones,1\ntones/low tones,1\n", "rows without numbers, or with NaN"),
     ],
 )
 def test_vectors_of_ones_own_that_do_not_fit(

@@ -11,6 +11,7 @@ import numpy as np
 from musicstar import audio
 from musicstar.concepts import atlas as atlases
 from musicstar.concepts import cav
+from musicstar.concepts import truth as truths
 from musicstar.concepts.atlas import TEST, Atlas, Background, Concept
 from musicstar.concepts.library import LEAST_CLIPS, Library, LibraryError
 
@@ -103,14 +104,13 @@ def build(
 
 def _nearest_known(library: Library, known: set[str]) -> dict[str, tuple[str, ...]]:
     """The ground truth among some concepts: where a parent is left out, its own parents stand for it."""
-
-    def above(name: str) -> list[str]:
-        found: list[str] = []
-        for parent in library.parents.get(name, ()):
-            found += [parent] if parent in known else above(parent)
-        return list(dict.fromkeys(found))
-
-    return {name: tuple(above(name)) for name in known}
+    nearest: dict[str, tuple[str, ...]] = {}
+    # The broader ones come first.
+    for name in truths.ancestors(library.parents):
+        above = library.parents.get(name, ())
+        found = (part for parent in above for part in ([parent] if parent in known else nearest[parent]))
+        nearest[name] = tuple(dict.fromkeys(found))
+    return {name: nearest.get(name, ()) for name in known}
 
 
 def choose_examples(atlas: Atlas, count: int = EXAMPLES) -> dict[str, tuple[int, ...]]:

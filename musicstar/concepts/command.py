@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
     evaluate.add_argument(
         "--proxy", nargs="*", default=[], metavar="NAME=CSV", help="vectors of the concepts, a row each, its name first"
     )
-    _shape(evaluate)
+    _shape(evaluate, count=count, number=number)
 
     query = action("query", "list the concepts of a clip over time", _query)
     query.add_argument("clip", metavar="CLIP")
@@ -100,11 +100,13 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
     query.add_argument("--top", type=count(1), default=10)
 
 
-def _shape(parser: argparse.ArgumentParser) -> None:
+def _shape(parser: argparse.ArgumentParser, *, count: Callable[..., Any], number: Callable[..., Any]) -> None:
     plain = Shape()
-    parser.add_argument("--threshold", type=float, default=plain.threshold, help="similarity that makes neighbours")
-    parser.add_argument("--least-similarity", type=float, default=plain.least_similarity, help="of a parent")
-    parser.add_argument("--most-children", type=int, default=plain.most_children)
+    parser.add_argument(
+        "--threshold", type=number(-1), default=plain.threshold, help="similarity that makes neighbours"
+    )
+    parser.add_argument("--least-similarity", type=number(-1), default=plain.least_similarity, help="of a parent")
+    parser.add_argument("--most-children", type=count(1), default=plain.most_children)
 
 
 def _print(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
@@ -112,6 +114,11 @@ def _print(arguments: argparse.Namespace, result: dict[str, Any]) -> int:
     lines = result.pop("lines")
     print(json.dumps(result, ensure_ascii=False) if arguments.json else "\n".join(lines))
     return 0
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"musicstar: {note}", file=sys.stderr)
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
@@ -158,9 +165,13 @@ def _features(arguments: argparse.Namespace) -> tuple[libraries.Library, np.ndar
     embedder = embed.find(arguments.embedder)
     features = embed.embed(found.paths, embedder, arguments.cache, progress=_progress("embedded"))
     usable = np.array([i not in features.failures for i in range(len(found.paths))], dtype=bool)
-    kept = found.without(features.failures)
-    for note in kept.notes:
-        print(f"musicstar: {note}", file=sys.stderr)
+    try:
+        kept = found.without(features.failures)
+    except libraries.LibraryError:
+        # Too little is left: what was skipped is why.
+        _tell(f"skipped {reason}" for reason in features.failures.values())
+        raise
+    _tell(kept.notes)
     return kept, features.rows[usable], embedder.name
 
 

@@ -151,10 +151,13 @@ def read_proxy(path: Path, atlas: Atlas) -> np.ndarray:
         vectors = np.array([rows[concept.name] for concept in atlas.concepts])
     except KeyError as error:
         raise AtlasError(f"{path}: no row for {error.args[0]!r}; expected one for each of the concepts") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         raise AtlasError(f"{path}: not rows of a name and equally many numbers ({error})") from error
-    if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
-        raise AtlasError(f"{path}: rows without numbers, or with NaN; expected a name and equally many numbers in each")
+    # Beyond this, squares are too large to be added.
+    if vectors.ndim != 2 or not vectors.size or not (np.abs(vectors) < 1e100).all():
+        raise AtlasError(
+            f"{path}: rows without numbers, or with NaN or beyond 1e100; expected a name and equally many numbers in each"
+        )
     return judge.distances(vectors)
 
 
