@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from musicstar.concepts.atlas import Atlas, AtlasError, Background, Concept, Shape, Vectors, load, save
+from musicstar.concepts.atlas import MOST_THRESHOLDS, Atlas, AtlasError, Background, Concept, Shape, Vectors, load, save
 from musicstar.concepts.hierarchy import ROOT, Orientation
 from musicstar.concepts.truth import TruthError
 
@@ -147,3 +147,12 @@ def test_numbers_and_words_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (folder / "atlas.json").mkdir()
     with pytest.raises(AtlasError, match="not readable"):
         load(folder)
+
+
+def test_centralities_are_not_kept_without_end() -> None:
+    made = atlas()
+    first = made.centrality()
+    for number in range(3 * MOST_THRESHOLDS):
+        made.centrality(number / 1000)
+    assert len(made._centralities) <= MOST_THRESHOLDS
+    assert made.centrality() is first

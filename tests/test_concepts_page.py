@@ -165,6 +165,7 @@ def test_a_shape_that_is_none_gets_a_sentence(client: TestClient, query: str, sa
         "api/atlas/none/tree",
         "api/atlas/genres/near/40",
         "api/atlas/genres/near/x",
+        f"api/atlas/genres/near/{'9' * 5000}",
         "preview/genres/b.wav",
         "preview/genres/..%2Fatlas.json",
         "preview/none/a.wav",
@@ -346,6 +347,10 @@ def test_what_an_own_concept_lacks_is_said(client: TestClient) -> None:
         answer = client.post(f"/concepts/own/{job}/fit", json=body)
         assert answer.status_code == 422
         assert said in answer.json()["error"]
+    for rubbish in (b"[" * 9_000, b'{"a":' * 1_900, b'{"atlas": "sounds", "title": "\\ud800"}', b"x" * 20_000):
+        answer = client.post(f"/concepts/own/{job}/fit", content=rubbish)
+        assert answer.status_code == 422
+        assert "error" in answer.json()
     assert "empty" in client.post("/concepts/own", params={"name": "b.wav", "to": job}, content=b"").json()["error"]
     gone = "0" * 24
     assert client.post("/concepts/own", params={"name": "b.wav", "to": gone}, content=b"x").status_code == 410

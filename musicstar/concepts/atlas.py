@@ -23,6 +23,8 @@ from musicstar.concepts.hierarchy import Orientation, Tree
 from musicstar.files import write_whole
 
 FORMAT_VERSION = 1
+# Whose centralities are kept.
+MOST_THRESHOLDS = 64
 TRAIN, VALIDATION, TEST = range(3)
 
 
@@ -154,12 +156,15 @@ class Atlas:
         return {concept.name: found[concept.name] for concept in self.concepts}
 
     def centrality(self, threshold: float = hierarchy.THRESHOLD) -> np.ndarray:
-        """Betweenness of each concept in the graph of that threshold, float64[N]; found once."""
+        """Betweenness of each concept in the graph of that threshold, float64[N]; the last ones are kept."""
         with self._lock:
             if threshold not in self._centralities:
                 edges = hierarchy.neighbours(self.similarity, threshold=threshold)
                 self._centralities[threshold] = hierarchy.betweenness(edges)
-            return self._centralities[threshold]
+            found = self._centralities[threshold]
+            if len(self._centralities) > MOST_THRESHOLDS:
+                del self._centralities[next(key for key in self._centralities if key != hierarchy.THRESHOLD)]
+            return found
 
     def tree(self, shape: Shape | None = None) -> Tree:
         """The concepts as a tree."""

@@ -125,6 +125,10 @@ class Shelf:
                     raise AskError("Nobody waits for this tree any more.", 499)
                 found = await asyncio.to_thread(atlas.centrality, threshold)
                 self._centralities[name, threshold] = found
+                passing = [key for key in self._centralities if key[1] != hierarchy.THRESHOLD]
+                if len(passing) > KEPT:
+                    del self._centralities[passing[0]]
+                return found
         return self._centralities[name, threshold]
 
 
@@ -272,8 +276,8 @@ def router(shelf: Shelf) -> APIRouter:
     async def near(request: Request, name: str, index: str) -> Response:
         try:
             found = await shelf.get(name)
-            if not index.isdecimal() or int(index) >= len(found.concepts):
-                raise AskError(f"There is no concept {index}; expected 0 to {len(found.concepts) - 1}.", 404)
+            if not index.isdecimal() or len(index) > 9 or int(index) >= len(found.concepts):
+                raise AskError(f"There is no concept {index[:20]}; expected 0 to {len(found.concepts) - 1}.", 404)
         except AskError as error:
             return refusal(error)
         return reply(request, _nearest(found, int(index)))
