@@ -88,6 +88,8 @@ def visit(chrome: Any, studio: Studio) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("request", lambda request: studio.requests.append(request.url))
         page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
+        # Choosers are caught from the beginning on, or a key might be quicker than what catches them.
+        page.on("filechooser", lambda _: None)
         page.goto(f"{studio.url}/concepts/{fragment}")
         page.wait_for_selector(".cm-page[data-ready]")
         return page
