@@ -57,6 +57,10 @@ def report(
     found = []
     if known := [concept.accuracy for concept in atlas.concepts if concept.accuracy is not None]:
         found.append(Measure("", "attribution: balanced accuracy (higher)", judge.attribution(np.array(known))))
+        if dropped := list(atlas.card.get("dropped", {}).values()):
+            # Those kept were chosen by the very clips that they are measured on, as published.
+            tried = judge.attribution(np.array([*known, *dropped]))
+            found.append(Measure("", "attribution with the concepts left out", tried))
     for name, shape in shapes.items():
         found += _of_tree(atlas, name, shape, distances)
     for other in others:
@@ -156,7 +160,7 @@ def read_proxy(path: Path, atlas: Atlas) -> np.ndarray:
     # Beyond this, squares are too large to be added.
     if vectors.ndim != 2 or not vectors.size or not (np.abs(vectors) < 1e100).all():
         raise AtlasError(
-            f"{path}: rows without numbers, or with NaN or beyond 1e100; expected a name and equally many numbers in each"
+            f"{path}: rows without numbers, or with NaN or huge ones; expected a name and equally many numbers in each"
         )
     return judge.distances(vectors)
 
