@@ -222,6 +222,8 @@ def test_commands_refuse_what_is_no_library(folder: Path, tmp_path: Path, capsys
     for option in (("--threshold", "nan"), ("--least-similarity", "inf"), ("--most-children", "0")):
         with pytest.raises(SystemExit):
             main(["concepts", "evaluate", str(folder), *option])
+    with pytest.raises(SystemExit):
+        main([*command, str(folder.parent / "clips"), "--ridge", "1e-300"])
     assert not (tmp_path / "o").exists()
 
 

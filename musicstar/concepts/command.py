@@ -70,7 +70,7 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
     build.add_argument("--method", choices=["exact", "published"], default="exact")
     build.add_argument(
         "--ridge",
-        type=number(0, above=True),
+        type=number(1e-9),
         nargs="+",
         default=cav.RIDGES,
         help="how strongly exact vectors are held back; of several each concept takes the one that serves it best",
