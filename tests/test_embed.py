@@ -134,6 +134,8 @@ def test_a_damaged_shard_is_done_again(
     (shard,) = (tmp_path / "cache").rglob("*.npz")
     shard.write_bytes(shard.read_bytes()[:-60] if damage is None else damage)
     (shard.parent / ".writing-x.npz").write_bytes(b"half")
+    (shard.parent / "empty.npz").touch()
+    np.savez(shard.parent / "flat.npz", keys=np.array("x"), lengths=np.array(3), rows=np.zeros(3))
     np.testing.assert_array_equal(embed.embed(paths, embedder, tmp_path / "cache").rows, first)
     assert len(counting.heard) == 14
     embed.embed(paths, embedder, tmp_path / "cache")

@@ -7,6 +7,7 @@ file's place, size and time of change.
 import hashlib
 import os
 import uuid
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,9 +131,9 @@ def _read_shards(folder: Path, wanted: set[str]) -> dict[str, np.ndarray]:
         try:
             with path.open("rb") as stream, np.load(stream) as shard:
                 keys, rows, ends = shard["keys"], shard["rows"], np.cumsum(shard["lengths"])
-            if len(keys) != len(ends) or ends[-1] != len(rows):
+            if (keys.ndim, rows.ndim) != (1, 2) or len(keys) != len(ends) or ends[-1] != len(rows):
                 continue
-        except (OSError, ValueError, KeyError, IndexError, EOFError, RuntimeError, BadZipFile):
+        except (OSError, ValueError, KeyError, IndexError, EOFError, RuntimeError, BadZipFile, zlib.error):
             continue
         for key, end, start in zip(keys, ends, [0, *ends[:-1]], strict=True):
             if key in wanted:
