@@ -143,6 +143,7 @@ class Desk:
         self.data, self.limits = data, limits
         self._translators = Pool(processes=workers, niceness=10)
         self._inspectors = Pool(processes=1, niceness=5)
+        self._asked = 0
         self._waiting: deque[object] = deque()
         self._serving: set[object] = set()
         self._orders: dict[str, tuple[Job, Order]] = {}
@@ -215,8 +216,14 @@ class Desk:
 
     async def ask(self, work: str, job: Job, *arguments: Any) -> None:
         """Have something short done to a job, outside the queue; raises JobError with the sentence for the visitor."""
-        waiter = asyncio.wrap_future(self._inspectors.submit(work, job, *arguments))
-        await asyncio.wait([waiter])
+        if self._asked >= MOST_WAITING:
+            raise JobError("Too many clips are waiting to be read just now: please try again in a minute.")
+        self._asked += 1
+        try:
+            waiter = asyncio.wrap_future(self._inspectors.submit(work, job, *arguments))
+            await asyncio.wait([waiter])
+        finally:
+            self._asked -= 1
         error = None if waiter.cancelled() else waiter.exception()
         if isinstance(error, JobError):
             raise error

@@ -117,6 +117,12 @@ def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
     other = replace(atlas, background=None, embedder="mel@older")
     with pytest.raises(EmbedderError, match=r"mel is now mel@.+; expected mel@older, that made the features before"):
         query.listener(other)
+    foreign = replace(atlas, embedder="os:getcwd@x")
+    for vouched in ("", "mel"):
+        with pytest.raises(EmbedderError, match="names the function os:getcwd, which is not run unasked"):
+            query.listener(foreign, vouched=vouched)
+    with pytest.raises(EmbedderError, match="os:getcwd returned str"):
+        query.listener(foreign, vouched="os:getcwd")
     with pytest.raises(AtlasError, match="holds no features of its clips"):
         query.own([clip("noise", n) for n in range(3)], other, ears)
 

@@ -231,3 +231,18 @@ def test_a_pool_outlives_its_workers_and_takes_them_along() -> None:
         pool.close()
     assert time.monotonic() - began < 5
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_no_more_clips_wait_to_be_read_than_can_be(
+    counter: Callable[[], Desk], job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "MOST_WAITING", 2)
+    jobs = [upload(tmp_path, wav=tone(440), name=f"{k}.wav") for k in range(3)]
+
+    async def visit(at: Desk) -> list[Any]:
+        first = await asyncio.gather(*(at.inspect(each) for each in jobs), return_exceptions=True)
+        return [*first, await at.inspect(jobs[2])]
+
+    *taken, refused, later = run_at(counter, visit)
+    assert [source.name for source in (*taken, later)] == ["0", "1", "2"]
+    assert str(refused) == "Too many clips are waiting to be read just now: please try again in a minute."

@@ -255,6 +255,8 @@ def test_embedders_are_found_by_name(trained: Path, tmp_path: Path, monkeypatch:
         # Its own name finds it again.
         assert embed.find(found.name).name == found.name
     assert embed.find("own_embedder:make").name == "own_embedder:make@levels"
+    with pytest.raises(EmbedderError, match="names the function own_embedder:make, which is not run unasked"):
+        embed.find("own_embedder:make@levels", code=False)
     assert embed.find("").name == embed.find("cnn9").name
     with pytest.raises(EmbedderError, match="own_embedder:number returned int"):
         embed.find("own_embedder:number")

@@ -97,6 +97,7 @@ def add(commands: Any, *, count: Callable[..., Any], number: Callable[..., Any],
     query = action("query", "list the concepts of a clip over time", _query)
     query.add_argument("clip", metavar="CLIP")
     query.add_argument("--atlas", default=str(SHIPPED))
+    query.add_argument("--embedder", default="", help="module:function, where the atlas was learned by one of your own")
     query.add_argument("--top", type=count(1), default=10)
 
 
@@ -256,7 +257,7 @@ def _query(arguments: argparse.Namespace) -> dict[str, Any]:
 
     found = atlases.load(arguments.atlas)
     clip = audio.read(arguments.clip, sample_rate=None)
-    heard = query.hear(clip, found, query.listener(found))
+    heard = query.hear(clip, found, query.listener(found, vouched=arguments.embedder))
     mean = heard.probabilities.mean(axis=1)
     top = mean.argsort(kind="stable")[::-1][: arguments.top]
     named = [found.concepts[i].name for i in top]

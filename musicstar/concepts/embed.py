@@ -59,7 +59,7 @@ class Features:
     failures: dict[int, str]
 
 
-def find(name: str = "") -> Embedder:
+def find(name: str = "", *, code: bool = True) -> Embedder:
     """An embedder by name.
 
     Parameters
@@ -68,6 +68,7 @@ def find(name: str = "") -> Embedder:
         checkpoint; or "module:function" of something that returns an `Embedder`. A backbone's layer, one of
         `sfx.LAYERS`, may follow behind "#" and is "block4" otherwise. An embedder's own name, which has an "@" behind
         one of these, finds it as long as it has not changed.
+    code : whether a function may be named; not where the name comes from a file that may be anybody's
 
     Raises
     ------
@@ -77,13 +78,13 @@ def find(name: str = "") -> Embedder:
         The checkpoint is damaged or holds something else.
     """
     plain, _, identity = name.partition("@")
-    found = _find(plain)
+    found = _find(plain, code=code)
     if identity and found.name != name:
         raise EmbedderError(f"{plain or 'cnn9'} is now {found.name}; expected {name}, that made the features before")
     return found
 
 
-def _find(named: str) -> Embedder:
+def _find(named: str, *, code: bool) -> Embedder:
     name, _, layer = named.partition("#")
     if layer and layer not in sfx.LAYERS:
         raise EmbedderError(f"no layer {layer!r} in {named!r}: expected {', '.join(sfx.LAYERS)}")
@@ -104,6 +105,8 @@ def _find(named: str) -> Embedder:
     module, colon, function = name.partition(":")
     if not colon:
         raise EmbedderError(f"no embedder {name!r}: expected cnn9, mel, a checkpoint's path or module:function")
+    if not code:
+        raise EmbedderError(f"an atlas names the function {name}, which is not run unasked; name it yourself")
     try:
         made = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError, ValueError) as error:

@@ -53,8 +53,12 @@ class Own:
     warnings: tuple[str, ...]
 
 
-def listener(atlas: Atlas) -> Embedder:
+def listener(atlas: Atlas, *, vouched: str = "") -> Embedder:
     """What makes features that an atlas's vectors understand.
+
+    Parameters
+    ----------
+    vouched : module:function of an embedder of one's own; an atlas alone does not have code run
 
     Raises
     ------
@@ -65,7 +69,8 @@ def listener(atlas: Atlas) -> Embedder:
     """
     if atlas.vectors is None:
         raise AtlasError(f"{atlas.title}: holds similarities alone; expected an atlas learned from audio")
-    return embed.find(atlas.embedder)
+    plain = atlas.embedder.partition("@")[0]
+    return embed.find(atlas.embedder, code=bool(vouched) and plain == vouched)
 
 
 def hear(clip: Clip, atlas: Atlas, embedder: Embedder) -> Heard:
