@@ -73,8 +73,8 @@ def test_clips_that_fail_are_named_and_small_concepts_go_with_them(tmp_path: Pat
     assert less.concepts == ("a", "b")
     assert len(less.paths) == 15
     assert less.notes == (
-        "skipped 0.wav: not readable",
-        "skipped 4.wav: silent",
+        f"skipped {tmp_path / 'a' / '0.wav'}: not readable",
+        f"skipped {tmp_path / 'c' / '4.wav'}: silent",
         "1 concepts with fewer than 5 clips are left out: c (4)",
     )
     assert made.without({}) is made
@@ -116,6 +116,14 @@ def test_a_truth_in_a_circle_is_refused(tmp_path: Path) -> None:
         TruthError, match=r"goes in a circle: (a > b > c > a|b > c > a > b|c > a > b > c); expected none"
     ):
         read(clips, truth=circle)
+
+
+def test_a_truth_about_something_else_is_refused(tmp_path: Path) -> None:
+    clips = fill(tmp_path / "clips", {"a": 5, "b": 5})
+    other = table(tmp_path / "other.csv", "concept,parent", "violin,strings")
+    with pytest.raises(LibraryError, match=r"other\.csv: says of none of the 2 concepts what it is part of"):
+        read(clips, truth=other)
+    assert read(clips, truth=table(tmp_path / "t.csv", "concept,parent", "a,b", "x,y")).parents == {"a": ("b",)}
 
 
 def test_ancestors_and_clusters_of_a_graph() -> None:

@@ -158,27 +158,27 @@ def _render(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _features(arguments: argparse.Namespace) -> tuple[libraries.Library, np.ndarray, str]:
-    """The library without the clips that cannot be used, their features, and the name of what made these."""
+def _features(arguments: argparse.Namespace) -> tuple[libraries.Library, np.ndarray, str, list[str]]:
+    """The library without the clips that cannot be used, features, the name of what made them, and what is skipped."""
     from musicstar.concepts import embed
 
     found = libraries.read(arguments.library, truth=arguments.truth)
     embedder = embed.find(arguments.embedder)
     features = embed.embed(found.paths, embedder, arguments.cache, progress=_progress("embedded"))
     usable = np.array([i not in features.failures for i in range(len(found.paths))], dtype=bool)
+    skipped = found.skipped(features.failures)
     try:
         kept = found.without(features.failures)
     except libraries.LibraryError:
         # Too little is left: what was skipped is why.
-        _tell(f"skipped {reason}" for reason in features.failures.values())
+        _tell(skipped)
         raise
     _tell(kept.notes)
-    return kept, features.rows[usable], embedder.name
+    return kept, features.rows[usable], embedder.name, skipped
 
 
 def _embed(arguments: argparse.Namespace) -> dict[str, Any]:
-    found, features, embedder = _features(arguments)
-    skipped = [note.removeprefix("skipped ") for note in found.notes if note.startswith("skipped ")]
+    _, features, embedder, skipped = _features(arguments)
     line = f"{len(features)} clips as {features.shape[1]} values each by {embedder}, {len(skipped)} skipped"
     values: dict[str, Any] = {"clips": len(features), "dimensions": features.shape[1], "embedder": embedder}
     return {**values, "skipped": skipped, "cache": arguments.cache, "lines": [line]}
@@ -203,7 +203,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
 def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     from musicstar.concepts import build
 
-    found, features, embedder = _features(arguments)
+    found, features, embedder, _ = _features(arguments)
     learned = _progress("learned, per cent:")
     made = build.build(
         found,
@@ -256,7 +256,7 @@ def _query(arguments: argparse.Namespace) -> dict[str, Any]:
     from musicstar.concepts import query
 
     found = atlases.load(arguments.atlas)
-    clip = audio.read(arguments.clip, sample_rate=None)
+    clip = audio.require_sound(audio.read(arguments.clip, sample_rate=None), Path(arguments.clip).name)
     heard = query.hear(clip, found, query.listener(found, vouched=arguments.embedder))
     mean = heard.probabilities.mean(axis=1)
     top = mean.argsort(kind="stable")[::-1][: arguments.top]

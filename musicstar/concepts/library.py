@@ -68,19 +68,25 @@ class Library:
             places[inside] = np.searchsorted(edges, shares, side="right")
         return np.asarray(places[track])
 
+    def skipped(self, failed: Mapping[int, str]) -> list[str]:
+        """What is wrong with some clips, in sentences that name the whole path where the reason names the file."""
+        return [
+            f"skipped {self.paths[i]}: {reason.removeprefix(f'{self.paths[i].name}: ')}"
+            for i, reason in sorted(failed.items())
+        ]
+
     def without(self, failed: Mapping[int, str]) -> "Library":
         """The library without some clips, with the reasons among its notes; concepts that grow too small go too."""
         if not failed:
             return self
         keep = np.array([i not in failed for i in range(len(self.paths))], dtype=bool)
-        notes = [f"skipped {reason}" for _, reason in sorted(failed.items())]
         return _checked(
             [path for path, kept in zip(self.paths, keep, strict=True) if kept],
             [track for track, kept in zip(self.tracks, keep, strict=True) if kept],
             {name: np.flatnonzero(row[keep]).tolist() for name, row in zip(self.concepts, self.members, strict=True)},
             self.parents,
             self.factors,
-            [*self.notes, *notes],
+            [*self.notes, *self.skipped(failed)],
         )
 
 
@@ -109,20 +115,29 @@ def read(source: str | Path, *, truth: str | Path | None = None) -> Library:
     source = Path(source)
     if source.is_dir() and not (source / "clips.csv").is_file():
         found = _folder(source)
-        return found if truth is None else replace(found, parents=_pairs(Path(truth), found, "concept", "parent"))
+        return found if truth is None else replace(found, parents=_ground_truth(Path(truth), found))
     table = source / "clips.csv" if source.is_dir() else source
     found = _table(table)
     beside = table.with_name("truth.csv")
     given = Path(truth) if truth is not None else beside if beside.is_file() else None
-    above = _pairs(given, found, "concept", "parent") if given else {}
     grouped = table.with_name("factors.csv")
     factors = _pairs(grouped, found, "factor", "concept") if grouped.is_file() else {}
     known = set(found.concepts)
     return replace(
         found,
-        parents={name: names for name, names in above.items() if name in known},
+        parents=_ground_truth(given, found) if given else {},
         factors={factor: kept for factor, names in factors.items() if (kept := tuple(n for n in names if n in known))},
     )
+
+
+def _ground_truth(path: Path, library: Library) -> dict[str, tuple[str, ...]]:
+    """What a table says that the library's concepts are part of."""
+    above = _pairs(path, library, "concept", "parent")
+    truths.ancestors(above)
+    known = {name: names for name, names in above.items() if name in library.concepts}
+    if not known:
+        raise LibraryError(f"{path}: says of none of the {len(library.concepts)} concepts what it is part of")
+    return known
 
 
 def _pairs(path: Path, library: Library, key: str, value: str) -> dict[str, tuple[str, ...]]:
@@ -133,8 +148,6 @@ def _pairs(path: Path, library: Library, key: str, value: str) -> dict[str, tupl
         first, second = (spelled.get(_plain(row[column]).casefold(), _plain(row[column])) for column in (key, value))
         if first and second and second not in gathered[first]:
             gathered[first].append(second)
-    if key == "concept":
-        truths.ancestors(gathered)
     return {name: tuple(names) for name, names in gathered.items()}
 
 
