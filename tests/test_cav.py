@@ -69,6 +69,9 @@ def test_blocks_do_not_change_what_is_found() -> None:
     whole = cav.fit(features, members, split)
     parts = cav.fit(features, members, split, memory_bytes=1, progress=shares.append)
     assert parts.weights == pytest.approx(whole.weights, abs=1e-4)
+    assert shares == pytest.approx([*np.arange(1, 6) / 5, 1])
+    shares.clear()
+    cav.fit(features, members, split, ridges=(0.1, 0.01), memory_bytes=1, progress=shares.append)
     assert shares == pytest.approx([*np.arange(1, 11) / 10, 1])
 
 

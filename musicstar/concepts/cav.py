@@ -126,14 +126,16 @@ def fit(
         falling = np.sort(ridges)[::-1]
         starts, losses = np.zeros((len(falling), n, size + 1), dtype=np.float32), np.zeros((len(falling), n))
         counts = np.zeros(n)
-        for block, learning, judging in blocks():
+        several = len(falling) > 1
+        for block, learning, judging in blocks() if several else ():
             starts[:, block], losses[:, block] = regression.path(learning, judging, falling)
             counts[block] = np.where(judging.whole, judging.positive.sum(axis=1), 0)
             progress(0.5 * (int(block[-1]) + 1) / n)
         best = regression.chosen(losses, counts)
         for block, learning, _ in blocks():
             found[block] = regression.exact(learning, falling[best[block]], starts[best[block], block])
-            progress(0.5 + 0.5 * (int(block[-1]) + 1) / n)
+            share = (int(block[-1]) + 1) / n
+            progress(0.5 + 0.5 * share if several else share)
     progress(1.0)
     return Vectors(found[:, :-1].copy(), found[:, -1].copy(), mean.astype(np.float32), scale.astype(np.float32))
 
