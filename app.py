@@ -121,9 +121,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         desk.open()
         survey.open()
+        # Read before anybody asks, so that nobody waits for it.
+        reading = asyncio.create_task(shelf.all())
         try:
             yield
         finally:
+            reading.cancel()
             await survey.close()
             await desk.close()
             if temporary is not None:
@@ -159,17 +162,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{request.url.path}/{query}", 307)
 
-    map_ = concepts.build(
-        examples=examples,
-        max_seconds=settings.max_seconds,
-        max_mb=settings.max_mb,
-        places={translate.HEADING: "/", participant.TITLE: "/survey/"},
-    )
-    map_.queue(api_open=False, default_concurrency_limit=8)
-    _mount(app, map_, "/concepts")
-    page = translate.build(desk, examples, places={concepts.TITLE: "/concepts/", participant.TITLE: "/survey/"})
-    page.queue(api_open=False, default_concurrency_limit=None)
-    _mount(app, page, "/")
+    for path, page, at_once in (
+        (
+            "/concepts",
+            concepts.build(
+                examples=examples,
+                max_seconds=settings.max_seconds,
+                max_mb=settings.max_mb,
+                places={translate.HEADING: "/", participant.TITLE: "/survey/"},
+            ),
+            8,
+        ),
+        (
+            "/",
+            translate.build(desk, examples, places={concepts.TITLE: "/concepts/", participant.TITLE: "/survey/"}),
+            None,
+        ),
+    ):
+        page.queue(api_open=False, default_concurrency_limit=at_once)
+        _mount(app, page, path)
     return app
 
 
