@@ -162,25 +162,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"{request.url.path}/{query}", 307)
 
-    for path, page, at_once in (
-        (
-            "/concepts",
-            concepts.build(
-                examples=examples,
-                max_seconds=settings.max_seconds,
-                max_mb=settings.max_mb,
-                places={translate.HEADING: "/", participant.TITLE: "/survey/"},
-            ),
-            8,
-        ),
-        (
-            "/",
-            translate.build(desk, examples, places={concepts.TITLE: "/concepts/", participant.TITLE: "/survey/"}),
-            None,
-        ),
-    ):
-        page.queue(api_open=False, default_concurrency_limit=at_once)
-        _mount(app, page, path)
+    map_ = concepts.build(
+        examples=examples,
+        max_seconds=settings.max_seconds,
+        max_mb=settings.max_mb,
+        places={translate.HEADING: "/", participant.TITLE: "/survey/"},
+    )
+    _mount(app, map_, "/concepts", at_once=8)
+    page = translate.build(desk, examples, places={concepts.TITLE: "/concepts/", participant.TITLE: "/survey/"})
+    _mount(app, page, "/", at_once=None)
     return app
 
 
@@ -264,15 +254,16 @@ class _Survey:
             ("/survey", participant.build(study=STUDY), None),
             ("/results", results.build(self.store, self.analyst), self.login.researcher),
         ):
-            page.queue(api_open=False, default_concurrency_limit=8)
-            _mount(app, page, path, auth_dependency=login)
+            _mount(app, page, path, at_once=8, auth_dependency=login)
 
 
-def _mount(app: FastAPI, page: "gr.Blocks", path: str, **options: Any) -> None:
-    """Mount a page of Gradio's with nothing open that it does not need."""
+def _mount(app: FastAPI, page: "gr.Blocks", path: str, *, at_once: int | None, **options: Any) -> None:
+    """Mount a page of Gradio's with nothing open that it does not need; `at_once` of each event, None for any."""
     import gradio as gr
 
     from musicstar.ui import theme
+
+    page.queue(api_open=False, default_concurrency_limit=at_once)
 
     gr.mount_gradio_app(
         app,
