@@ -209,6 +209,15 @@ def test_commands_print_what_they_found(folder: Path, tmp_path: Path, capsys: py
     assert capsys.readouterr().out.splitlines()[1].startswith("noise")
 
 
+def test_build_names_and_counts_what_it_skips(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = str(folder.parent / "clips")
+    command = ["concepts", "build", clips, "--embedder", "mel", "--cache", str(folder.parent / "cache"), "--bare"]
+    assert main([*command, "--out", str(tmp_path / "a")]) == 0
+    told = capsys.readouterr()
+    assert "1 clips that cannot be used are skipped, 60 are used" in told.out.splitlines()
+    assert f"skipped {folder.parent / 'clips' / 'noise' / 'broken.wav'}: not readable as audio" in told.err
+
+
 def test_commands_refuse_what_is_no_library(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     command = ["concepts", "build", "--embedder", "mel", "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o")]

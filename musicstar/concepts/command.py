@@ -203,7 +203,7 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
 def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     from musicstar.concepts import build
 
-    found, features, embedder, _ = _features(arguments)
+    found, features, embedder, skipped = _features(arguments)
     learned = _progress("learned, per cent:")
     made = build.build(
         found,
@@ -225,11 +225,13 @@ def _build(arguments: argparse.Namespace) -> dict[str, Any]:
     mean = float(np.mean([concept.accuracy or 0 for concept in made.concepts]))
     dropped = made.card["dropped"]
     lines = [f"{arguments.out}: {len(made.concepts)} concepts, mean balanced accuracy {mean:.3f}"]
+    if skipped:
+        lines.append(f"{len(skipped)} clips that cannot be used are skipped, {len(found.paths)} are used")
     if dropped:
         named = ", ".join(f"{name} ({value:.2f})" for name, value in sorted(dropped.items(), key=lambda item: item[1]))
         lines.append(f"{len(dropped)} not above {arguments.above:g} are left out: {named}")
     values: dict[str, Any] = {"atlas": arguments.out, "concepts": len(made.concepts), "accuracy": mean}
-    return {**values, "dropped": dropped, "lines": lines}
+    return {**values, "skipped": skipped, "dropped": dropped, "lines": lines}
 
 
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
