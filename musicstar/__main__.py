@@ -170,6 +170,7 @@ def _render(arguments: argparse.Namespace) -> int:
         sample_rate=arguments.sample_rate,
         midi=arguments.midi,
         fonts=arguments.font or None,
+        take_fonts=arguments.take_font or None,
         jobs=arguments.jobs,
         progress=_show_progress,
     )
@@ -313,7 +314,12 @@ def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
     render.add_argument("--seed", type=_count(0), default=1)
     render.add_argument("--sample-rate", type=_count(8_000, 48_000), default=audio.SAMPLE_RATE)
     render.add_argument("--midi", nargs="*", default=[], help="MIDI files to render instead of procedural pieces")
-    render.add_argument("--font", nargs="*", default=[], help="soundfonts; those the system has by default")
+    render.add_argument(
+        "--font", nargs="*", default=[], help="soundfonts, the canonical one first; those the system has by default"
+    )
+    render.add_argument(
+        "--take-font", nargs="*", default=[], help="soundfonts of the further takes, where they are not those of --font"
+    )
     render.add_argument("--jobs", type=_count(1), default=os.cpu_count() or 1)
     render.add_argument("--out", type=_folder, required=True)
     render.set_defaults(command=_render)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from musicstar import checkpoint, spectral, wavenet
 from musicstar.audio import LEVEL_RMS, mulaw_decode, mulaw_encode
 from musicstar.config import parse
-from musicstar.domains import STEMS, Voice
+from musicstar.domains import STARNET, Voice, stems_of
 from musicstar.generate import Chunking, generate
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
@@ -30,17 +30,19 @@ LEVEL_DBFS = 20 * math.log10(LEVEL_RMS)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a WaveNet draws its samples; the spectral backbone has nothing to draw.
+    """How outputs are drawn: a WaveNet's samples, a spectral decoder's variation.
 
     Attributes
     ----------
-    temperature : 0 picks the most likely sample each time
-    chunk_s : seconds that are played side by side and joined, faster and not quite the same; 0 plays on end
+    temperature : of a WaveNet, 0 picks the most likely sample each time; of a spectral decoder, how much it varies
+    chunk_s : seconds that a WaveNet plays side by side and joins, faster and not quite the same; 0 plays on end
+    start_samples : where in the clip the stretch to be decoded begins
     """
 
     seed: int = 0
     temperature: float = 1.0
     chunk_s: float = 0.0
+    start_samples: int = 0
 
 
 class Model(nn.Module, ABC):
@@ -166,30 +168,80 @@ class SpectralModel(Model):
         progress: Callable[[float], None],
     ) -> Tensor:
         progress(0.0)
-        log_magnitudes, hidden = self.decoder(latents, torch.tensor(voices, device=latents.device))
+        told = self.decoder(latents, torch.tensor(voices, device=latents.device))
+        noise = sampling.temperature * self._noise(voices, frames=told.shape[1], sampling=sampling).to(told.device)
+        log_magnitudes, hidden = self.decoder.draw(told, torch.tensor(voices, device=latents.device), noise)
         wav = spectral.istft(spectral.magnitude(log_magnitudes) * self.decoder.phasors(hidden, spectral.stft(cue)))
         progress(1.0)
         return wav
 
     def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
-        if step.augment and step.config.latent_noise:
-            latents = latents + step.config.latent_noise * torch.randn(
-                latents.shape, generator=step.generator, device=latents.device
-            )
-        predicted, hidden = self.decoder(latents, voices)
-        terms = spectral.magnitude_losses(predicted, spectral.stft(gold).abs())
-        total = terms["log"] + 3 * terms["power"] + terms["mel"]
-        if step.config.waveform and step.share >= step.config.waveform_from:
+        """Distance of the output; once `energy_from` is past, the energy distance of two outputs.
+
+        That is their mean distance to the gold standard less half of that between them, which is least where outputs
+        vary as gold standards do (Gneiting and Raftery 2007, section 4.2; Gritsenko et al. 2020, section 3).
+        """
+        config = step.config
+        if step.augment and config.latent_noise:
+            latents = latents + config.latent_noise * self._normal(step, *latents.shape)
+        told = self.decoder(latents, voices)
+        in_pairs = config.energy_from < 1 and step.share >= config.energy_from
+        noises = (
+            [self._normal(step, *told.shape[:2], self.config.noise_channels) for _ in range(2)] if in_pairs else [None]
+        )
+        drawn = [self.decoder.draw(told, voices, noise) for noise in noises]
+        wanted = torch.log(spectral.stft(gold).abs() + spectral.FLOOR)
+        spectra = [magnitudes for magnitudes, _ in drawn]
+        terms = _scores([spectral.magnitude_distances(magnitudes, wanted) for magnitudes in spectra])
+        if in_pairs:
+            terms = _less_half(terms, spectral.magnitude_distances(*spectra))
+        total = terms["log"] + 3 * terms["power"] + terms["mel"] + (terms["patch"] if in_pairs else 0)
+        if config.waveform and step.share >= config.waveform_from:
             # A third of the batch teaches phase as well as all of it, and costs a third.
             some = slice(0, -(-len(heard) // 3))
-            phasors = self.decoder.phasors(hidden[some], spectral.stft(heard[some]))
-            wav = spectral.istft(spectral.magnitude(predicted[some]) * phasors)
-            terms["waveform"] = spectral.waveform_loss(wav, gold[some])
-            total = total + step.config.waveform * terms["waveform"]
+            cue, aim = spectral.stft(heard[some]), spectral.resolutions(gold[some])
+            signals = [
+                spectral.resolutions(
+                    spectral.istft(spectral.magnitude(magnitudes[some]) * self.decoder.phasors(hidden[some], cue))
+                )
+                for magnitudes, hidden in drawn
+            ]
+            scored = _scores([{"waveform": spectral.waveform_distance(signal, aim, aim)} for signal in signals])
+            if in_pairs:
+                scored = _less_half(scored, {"waveform": spectral.waveform_distance(signals[0], signals[1], aim)})
+            terms |= scored
+            total = total + config.waveform * terms["waveform"]
         return Losses(total, terms)
+
+    def _noise(self, voices: Sequence[Voice], *, frames: int, sampling: Sampling) -> Tensor:
+        """Tensor[B, frames, noise_channels], the same for a frame of the clip whichever stretch it is played in."""
+        before = sampling.start_samples // spectral.HOP
+        return torch.stack(
+            [
+                torch.randn(
+                    before + frames,
+                    self.config.noise_channels,
+                    generator=torch.Generator().manual_seed(len(Voice) * sampling.seed + voice),
+                )[before:]
+                for voice in voices
+            ]
+        )
+
+    def _normal(self, step: Step, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=step.generator, device=step.generator.device)
 
     def domain_classifier(self) -> nn.Module:
         return spectral.DomainClassifier(self.config.latent_channels)
+
+
+def _scores(per_output: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Each distance's mean over the outputs."""
+    return {term: torch.stack([scores[term] for scores in per_output]).mean() for term in per_output[0]}
+
+
+def _less_half(scores: Mapping[str, Tensor], between: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each distance less half of that between two outputs."""
+    return {term: score - 0.5 * between[term] for term, score in scores.items()}
 
 
 @dataclass(frozen=True)
@@ -282,7 +334,7 @@ class PooledClassifier(nn.Module):
 
     def __init__(self, latent_channels: int) -> None:
         super().__init__()
-        self.classifier = wavenet.DomainClassifier(latent_channels, len(STEMS))
+        self.classifier = wavenet.DomainClassifier(latent_channels, len(stems_of(STARNET)))
 
     def forward(self, latents: Tensor, voices: Tensor) -> Tensor:
         """Mean cross-entropy: latents Tensor[B, 64, N], int64 stem voices Tensor[B] -> Tensor[]."""

@@ -1,10 +1,11 @@
-"""The words of StarNet: two domains, four instruments, six voices, and who is whose counterpart."""
+"""The words of StarNet and of what is added to it: domains of two instruments, voices, who is whose counterpart."""
 
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
 class Voice(IntEnum):
-    """What one StarNet file holds; the value is the K of `NNN.K.wav`."""
+    """What one file of a set holds; the value is the K of `NNN.K.wav`. StarNet itself ends with the piano."""
 
     CV = 0
     CLARINET = 1
@@ -12,21 +13,31 @@ class Voice(IntEnum):
     SP = 3
     STRINGS = 4
     PIANO = 5
+    FG = 6
+    FLUTE = 7
+    GUITAR = 8
+    TH = 9
+    TRUMPET = 10
+    HARPSICHORD = 11
 
     @property
     def domain(self) -> "Domain":
         """The domain this voice belongs to."""
-        return Domain.CV if self < Voice.SP else Domain.SP
+        return tuple(Domain)[self // 3]
 
-    @property
-    def counterpart(self) -> "Voice":
-        """The voice that plays the same notes in the other domain."""
-        return Voice((self + 3) % 6)
+    def counterpart(self, domain: "Domain") -> "Voice":
+        """The voice that plays the same notes in another domain."""
+        return Voice(domain.mixture + self % 3)
 
     @property
     def is_mixture(self) -> bool:
         """Whether this voice is the sum of its domain's two stems."""
         return self % 3 == 0
+
+    @property
+    def is_melody(self) -> bool:
+        """Whether this voice is the melody's, a single line."""
+        return self % 3 == 1
 
     @property
     def label(self) -> str:
@@ -35,7 +46,7 @@ class Voice(IntEnum):
 
     @classmethod
     def from_label(cls, label: str) -> "Voice":
-        """Read a voice by its `label`; raises ValueError naming the six there are."""
+        """Read a voice by its `label`; raises ValueError naming those there are."""
         try:
             return cls[label.upper()]
         except KeyError:
@@ -48,11 +59,13 @@ class Domain(StrEnum):
 
     CV = "cv"
     SP = "sp"
+    FG = "fg"
+    TH = "th"
 
     @property
     def mixture(self) -> Voice:
         """The voice of both instruments together."""
-        return Voice.CV if self is Domain.CV else Voice.SP
+        return Voice[self.name]
 
     @property
     def stems(self) -> tuple[Voice, Voice]:
@@ -60,15 +73,44 @@ class Domain(StrEnum):
         return Voice(self.mixture + 1), Voice(self.mixture + 2)
 
     @property
-    def other(self) -> "Domain":
-        """The domain a clip of this one is translated to."""
-        return Domain.SP if self is Domain.CV else Domain.CV
+    def voices(self) -> tuple[Voice, Voice, Voice]:
+        """The mixture, the melody, the accompaniment."""
+        return self.mixture, *self.stems
+
+    @property
+    def others(self) -> tuple["Domain", ...]:
+        """The domains a clip of this one can be translated to; of StarNet's own two, the other comes first."""
+        return tuple(domain for domain in Domain if domain is not self)
 
     @property
     def label(self) -> str:
         """The name a person reads."""
-        return "clarinet and vibraphone" if self is Domain.CV else "strings and piano"
+        return " and ".join(voice.label for voice in self.stems)
 
 
-STEMS = tuple(voice for voice in Voice if not voice.is_mixture)
-MIXTURES = tuple(voice for voice in Voice if voice.is_mixture)
+@dataclass(frozen=True)
+class Direction:
+    """From which domain to which other a translation goes.
+
+    Raises
+    ------
+    ValueError
+        They are the same.
+    """
+
+    source: Domain
+    target: Domain
+
+    def __post_init__(self) -> None:
+        if self.source is self.target:
+            raise ValueError(f"source and target are both {self.target.label}: a translation goes to another domain")
+
+
+STARNET = (Domain.CV, Domain.SP)
+PAPER = (Direction(Domain.SP, Domain.CV), Direction(Domain.CV, Domain.SP))
+DIRECTIONS = tuple(Direction(source, target) for target in Domain for source in target.others)
+
+
+def stems_of(domains: "tuple[Domain, ...]") -> tuple[Voice, ...]:
+    """The stems of some domains, in order."""
+    return tuple(voice for domain in domains for voice in domain.stems)

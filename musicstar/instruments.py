@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from musicstar.domains import STEMS, Voice
+from musicstar.domains import Domain, Voice, stems_of
 from musicstar.scores import ACCOMPANIMENT_KEYS, MELODY_KEYS, Note, Score
 
 FLUIDR3 = "FluidR3_GM.sf2"
@@ -43,8 +43,11 @@ PROGRAMS = {
     Voice.VIBRAPHONE: (11,),
     Voice.STRINGS: (48, 49, 50, 40, 41, 42),
     Voice.PIANO: (0, 1, 2),
+    Voice.FLUTE: (73,),
+    Voice.GUITAR: (24, 25, 26),
+    Voice.TRUMPET: (56,),
+    Voice.HARPSICHORD: (6,),
 }
-MELODIES = (Voice.CLARINET, Voice.STRINGS)
 TEST_RATE = 32_000
 PITCH_TOLERANCE = 0.3
 ACTIVE_DBFS = -30.0
@@ -56,6 +59,10 @@ _SYNTH_GAIN = 0.5
 _WARNINGS = 2
 # Numbers of the SoundFont 2.04 specification, section 8.1.2.
 _START_OFFSET, _VOLUME_ATTACK, _VOLUME_RELEASE, _FINE_TUNE = 0, 34, 38, 52
+_VIBRATO_TO_PITCH, _VIBRATO_DELAY, _VIBRATO_RATE = 6, 23, 24
+# Defaults of the same specification that the generators are moved from: 1 ms and 8.176 Hz.
+_VIBRATO_DELAY_TIMECENTS = 12_000 + 1200 * math.log2(0.3)
+_VIBRATO_RATE_HZ = 8.176
 
 
 class SynthesisError(RuntimeError):
@@ -74,6 +81,7 @@ class Patch:
     attack, release : how much longer (+) or shorter (-) its envelope rises and falls, in timecents (1200 is
         twice as long)
     skip : int, frames left out at the beginning of each of its samples
+    vibrato_cents : depth of the vibrato, whose rate is `vibrato_hz`; it sets in after a third of a second
     """
 
     font: str
@@ -82,6 +90,8 @@ class Patch:
     attack: float = 0.0
     release: float = 0.0
     skip: int = 0
+    vibrato_cents: float = 0.0
+    vibrato_hz: float = 5.5
 
 
 def find_fonts(fonts: Sequence[str | Path] | None = None) -> tuple[Path, ...]:
@@ -176,6 +186,9 @@ def _new_synth(patch: Patch, rate: int) -> Any:
         (_VOLUME_ATTACK, patch.attack),
         (_VOLUME_RELEASE, patch.release),
         (_FINE_TUNE, patch.tune_cents),
+        (_VIBRATO_TO_PITCH, patch.vibrato_cents),
+        (_VIBRATO_DELAY, _VIBRATO_DELAY_TIMECENTS if patch.vibrato_cents else 0),
+        (_VIBRATO_RATE, 1200 * math.log2(patch.vibrato_hz / _VIBRATO_RATE_HZ) if patch.vibrato_cents else 0),
     ):
         if value:
             library.set_generator(synth.synth, 0, generator, value)
@@ -283,7 +296,7 @@ def out_of_tune(patch: Patch, voice: Voice) -> str | None:
 
     Keys are tried all over the register of the voice; the verdict on each is remembered.
     """
-    low, high = MELODY_KEYS if voice in MELODIES else ACCOMPANIMENT_KEYS
+    low, high = MELODY_KEYS if voice.is_melody else ACCOMPANIMENT_KEYS
     for key in range(low, high + 1, 4):
         error = pitch_error(patch, key)
         if not abs(error) <= PITCH_TOLERANCE:
@@ -327,7 +340,7 @@ def measured_gain_db(patch: Patch, voice: Voice) -> float:
         As `play`; or the patch is silent.
     """
     score = calibration_score()
-    notes = score.melody if voice in MELODIES else score.accompaniment
+    notes = score.melody if voice.is_melody else score.accompaniment
     level_dbfs = active_dbfs(play(notes, patch, duration_s=9.0, rate=TEST_RATE), TEST_RATE)
     if level_dbfs == -math.inf:
         raise SynthesisError(f"{patch.font}: program {patch.program} ({voice.label}) is silent")
@@ -349,5 +362,5 @@ def canonical_gains(font: str | Path) -> dict[int, float]:
 
         python -c "from musicstar.instruments import *; print(canonical_gains(find_fonts()[0]))"
     """
-    patches = {voice: Patch(str(font), PROGRAMS[voice][0]) for voice in STEMS}
+    patches = {voice: Patch(str(font), PROGRAMS[voice][0]) for voice in stems_of(tuple(Domain))}
     return {patch.program: round(measured_gain_db(patch, voice), 2) for voice, patch in patches.items()}

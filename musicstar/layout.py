@@ -1,7 +1,8 @@
 """Where a StarNet set keeps its files.
 
 A piece is six files, NNN.K.wav or NNN.K.flac: K = 0 clarinet and vibraphone, 1 clarinet, 2 vibraphone, 3
-strings and piano, 4 strings, 5 piano. A set is a folder of them at any depth, or the published archives
+strings and piano, 4 strings, 5 piano. A rendered set may go on with the voices of further domains, as `domains.Voice`
+numbers them. A set is a folder of them at any depth, or the published archives
 (starnet_part1.tar.gz and starnet_part2.tar.gz). A rendered set holds further takes of the same notes, each in
 its own takes/1, takes/2, ... beside take 0.
 """
@@ -12,7 +13,7 @@ import tarfile
 import tempfile
 import wave
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,11 +22,11 @@ import numpy as np
 
 from musicstar import audio
 from musicstar.audio import SAMPLE_RATE
-from musicstar.domains import STEMS, Voice
+from musicstar.domains import STARNET, Domain, Voice, stems_of
 from musicstar.files import whole, write_whole
 
 FULL_SCALE = 32_768
-FILE_NAME = re.compile(r"(?P<piece>[^.]+)\.(?P<voice>[0-5])\.(?:wav|flac)", re.IGNORECASE)
+FILE_NAME = re.compile(r"(?P<piece>[^.]+)\.(?P<voice>\d|1[01])\.(?:wav|flac)", re.IGNORECASE)
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 _STAMP = "archive.txt"
@@ -41,12 +42,17 @@ class Piece:
 
     Attributes
     ----------
-    takes : per take, the path of each voice it has; every take has the four stems. In an archive, a path is
+    takes : per take, the path of each voice it has; every take has all stems. In an archive, a path is
         the archive's followed by the member's.
     """
 
     name: str
     takes: tuple[dict[Voice, Path], ...]
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The domains it is played in."""
+        return _domains(self.takes[0])
 
 
 def index(folder: str | Path, *, without: Path | None = None) -> tuple[Piece, ...]:
@@ -216,10 +222,13 @@ def _grouped(found: Sequence[tuple[PurePosixPath, Path]], folder: Path) -> tuple
         if voice in voices:
             raise StarNetError(f"{name}.{voice.value} is there twice, expected once: {voices[voice]} and {path}")
         voices[voice] = path
+    expected = stems_of(
+        _domains(voice for by_take in takes.values() for voices in by_take.values() for voice in voices)
+    )
     lacking = []
     for name, by_take in sorted(takes.items()):
         for take, voices in sorted(by_take.items()):
-            missing = [f"{name}.{voice.value} ({voice.label})" for voice in STEMS if voice not in voices]
+            missing = [f"{name}.{voice.value} ({voice.label})" for voice in expected if voice not in voices]
             if missing:
                 lacking.append(f"{', '.join(missing)}{f' of take {take}' if take else ''}")
     if lacking:
@@ -227,6 +236,11 @@ def _grouped(found: Sequence[tuple[PurePosixPath, Path]], folder: Path) -> tuple
         count = sum(map(len, takes.values()))
         raise StarNetError(
             f"{folder}: {len(lacking)} of {count} takes lack stems: {'; '.join(lacking[:3])}{more}. "
-            f"Expected all of {', '.join(f'NNN.{voice.value} ({voice.label})' for voice in STEMS)}"
+            f"Expected all of {', '.join(f'NNN.{voice.value} ({voice.label})' for voice in expected)}"
         )
     return tuple(Piece(name, tuple(by_take[t] for t in sorted(by_take))) for name, by_take in sorted(takes.items()))
+
+
+def _domains(voices: Iterable[Voice]) -> tuple[Domain, ...]:
+    """The domains of a set in which these voices were found: StarNet's, and all up to the last that occurs."""
+    return tuple(Domain)[: max(len(STARNET), max(voices, default=Voice.CV) // 3 + 1)]

@@ -15,6 +15,8 @@ class LossConfig:
     ----------
     waveform : weight of the resynthesised signal's spectral distance, which teaches the phase head
     waveform_from : share of the run, 0 to 1, after which it counts
+    energy_from : share of the run after which outputs are drawn and scored in pairs, so that they vary as the gold
+        standard does; 1 is never
     latent_noise : standard deviation of noise on the latents
     warp_semitones : largest local pitch shift of the input
     equaliser_db : largest random equalisation of the input
@@ -25,6 +27,7 @@ class LossConfig:
 
     waveform: float = 0.0
     waveform_from: float = 0.0
+    energy_from: float = 1.0
     latent_noise: float = 0.0
     warp_semitones: float = 0.0
     equaliser_db: float = 0.0

@@ -2,7 +2,7 @@
 
 Stretches where one of the stems is silent are cut from all at once.
 
-A reduced piece is NNN.npy, int16 [takes, 4, T], stems in the order of `domains.STEMS`, and NNN.json. Only
+A reduced piece is NNN.npy, int16 [takes, 2 * domains, T], stems in the order of `domains.STEMS`, and NNN.json. Only
 stems are kept: a mixture is their sum.
 """
 
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from musicstar.audio import SAMPLE_RATE
-from musicstar.domains import STEMS, Domain, Voice
+from musicstar.domains import Domain, Voice, stems_of
 from musicstar.files import whole, write_whole
 from musicstar.layout import FULL_SCALE, Piece, read_pcm
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 SILENCE_DB = -40.0
 SILENCE_S = 1.0
 SHORTEST_PIECE_S = 1.0
@@ -34,8 +34,9 @@ MIXTURE_TOLERANCE_DB = -40.0
 _FRAME = SAMPLE_RATE // 50
 _FADE = SAMPLE_RATE // 100
 
-# Of one take and domain: the means of melody squared, melody times accompaniment, accompaniment squared.
-Energies = tuple[float, float, float]
+# Of one domain, [2 * takes, 2 * takes]: the means of the products of any two of its stems, first those of all takes'
+# melodies, then those of their accompaniments.
+Energies = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -45,23 +46,35 @@ class Stored:
     Attributes
     ----------
     samples : T, at 16 kHz
-    energies : per take and `Domain`, of samples in [-1, 1)
+    energies : per `Domain`, of samples in [-1, 1)
     """
 
     name: str
     samples: int
-    energies: tuple[tuple[Energies, ...], ...]
+    energies: tuple[Energies, ...]
 
     @property
     def takes(self) -> int:
         """How many takes there are, take 0 included."""
-        return len(self.energies)
+        return len(self.energies[0]) // 2
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The domains it is played in."""
+        return tuple(Domain)[: len(self.energies)]
+
+    def power(self, domain: Domain, takes: tuple[int, int], *, balance: float) -> float:
+        """Mean square of a mixture: the melody of one take and the accompaniment, times `balance`, of another."""
+        energies = self.energies[tuple(Domain).index(domain)]
+        melody, accompaniment = takes[0], self.takes + takes[1]
+        cross = energies[melody][accompaniment]
+        return energies[melody][melody] + 2 * balance * cross + balance**2 * energies[accompaniment][accompaniment]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Stored":
         """Read what JSON kept."""
-        energies = tuple(tuple(tuple(map(float, d)) for d in take) for take in values["energies"])
-        return cls(str(values["name"]), int(values["samples"]), energies)  # type: ignore[arg-type]
+        energies = tuple(tuple(tuple(map(float, row)) for row in domain) for domain in values["energies"])
+        return cls(str(values["name"]), int(values["samples"]), energies)
 
 
 def sounding(stems: np.ndarray) -> list[tuple[int, int]]:
@@ -116,15 +129,12 @@ def joined(wav: np.ndarray, kept: Sequence[tuple[int, int]]) -> np.ndarray:
     return out
 
 
-def _energies(stems: np.ndarray) -> list[list[Energies]]:
-    """What `Stored.energies` holds, of stems [takes, 4, T], int16."""
+def _energies(stems: np.ndarray) -> list[list[list[float]]]:
+    """What `Stored.energies` holds, of stems [takes, 2 * domains, T], int16."""
     energies = []
-    for take in stems:
-        by_domain: list[Energies] = []
-        for pair in (take[:2], take[2:]):
-            a, b = pair.astype(np.float64) / FULL_SCALE
-            by_domain.append((float(a @ a) / len(a), float(a @ b) / len(a), float(b @ b) / len(a)))
-        energies.append(by_domain)
+    for melody in range(0, stems.shape[1], 2):
+        rows = np.concatenate([stems[:, melody], stems[:, melody + 1]]).astype(np.float32) / FULL_SCALE
+        energies.append((rows @ rows.T / rows.shape[1]).tolist())
     return energies
 
 
@@ -149,7 +159,8 @@ def reduce_piece(piece: Piece, cache: Path) -> Stored | None:
     read = [{voice: read_pcm(path) for voice, path in take.items()} for take in piece.takes]
     for number, take in enumerate(read):
         _check_mixtures(f"{piece.name}, take {number}", take)
-    lengths = [len(take[voice]) for take in read for voice in STEMS]
+    voices = stems_of(piece.domains)
+    lengths = [len(take[voice]) for take in read for voice in voices]
     if max(lengths) - min(lengths) > SAMPLE_RATE:
         logger.warning(
             "%s: stems of %.1f to %.1f s, trimmed to the shortest",
@@ -157,7 +168,7 @@ def reduce_piece(piece: Piece, cache: Path) -> Stored | None:
             min(lengths) / SAMPLE_RATE,
             max(lengths) / SAMPLE_RATE,
         )
-    stems = np.stack([[take[voice][: min(lengths)] for voice in STEMS] for take in read])
+    stems = np.stack([[take[voice][: min(lengths)] for voice in voices] for take in read])
     kept = sounding(stems[0])
     samples = sum(stop - start for start, stop in kept)
     card = {"key": key, "name": piece.name, "samples": 0, "energies": []}

@@ -24,6 +24,7 @@ BINS = N_FFT // 2 + 1
 SHORT_BINS = SHORT_FFT // 2 + 1
 FLOOR = 0.01
 LOG_RANGE = (-4.7, 6.0)
+PATCH_FRAMES = (8, 32)
 CONTEXT_SAMPLES = 24 * LATENT_SAMPLES
 
 
@@ -40,6 +41,7 @@ class SpectralConfig:
     latent_channels : values per latent frame
     normalise_latents : whether latents pass a batch norm without affine (the universal encoder's do)
     phase_rank : width of the phase head
+    noise_channels : values drawn at random per frame, from which the decoder makes what no latent tells
     """
 
     width: int = 256
@@ -52,6 +54,7 @@ class SpectralConfig:
     latent_channels: int = 64
     normalise_latents: bool = False
     phase_rank: int = 128
+    noise_channels: int = 16
 
     def __post_init__(self) -> None:
         fine, coarse = self.encoder_fine + self.decoder_fine, self.encoder_coarse + self.decoder_coarse
@@ -160,6 +163,7 @@ class Decoder(nn.Module):
         self.voice = nn.Embedding(len(Voice), config.width)
         self.coarse = nn.ModuleList(Block(config, scale=scale) for _ in range(config.decoder_coarse))
         self.expand = nn.Linear(config.width, POOL * config.width)
+        self.noise = nn.Linear(config.noise_channels, config.width, bias=False)
         self.fine = nn.ModuleList(Block(config, scale=scale) for _ in range(config.decoder_fine))
         self.last_norm = nn.LayerNorm(config.width)
         self.magnitude = nn.Linear(config.width, BINS)
@@ -168,6 +172,7 @@ class Decoder(nn.Module):
         )
         nn.init.normal_(self.voice.weight, std=0.3)
         nn.init.normal_(self.magnitude.weight, std=0.02)
+        nn.init.normal_(self.noise.weight, std=0.05)
         nn.init.constant_(self.magnitude.bias, -3.0)
         mixing = self.phase[-1]
         assert isinstance(mixing, nn.Linear)
@@ -176,23 +181,29 @@ class Decoder(nn.Module):
         with torch.no_grad():
             mixing.bias[:BINS] = 1.0
 
-    def forward(self, latents: Tensor, voices: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode.
-
-        Parameters
-        ----------
-        latents : Tensor[B, latent_channels, N]
-        voices : int64 Tensor[B]
-
-        Returns
-        -------
-        log-magnitudes, Tensor[B, 1025, 4 N], and the hidden frames the phase head reads, Tensor[B, 4 N, width]
-        """
+    def forward(self, latents: Tensor, voices: Tensor) -> Tensor:
+        """What latents tell of each frame: Tensor[B, latent_channels, N], int64 Tensor[B] -> Tensor[B, 4 N, width]."""
         x = self.first_norm(self.first(latents.transpose(1, 2))) + self.voice(voices)[:, None]
         for block in self.coarse:
             x = block(x, voices)
         batch, frames, width = x.shape
-        x = x.repeat_interleave(POOL, dim=1) + self.expand(x).reshape(batch, frames * POOL, width)
+        told: Tensor = x.repeat_interleave(POOL, dim=1) + self.expand(x).reshape(batch, frames * POOL, width)
+        return told
+
+    def draw(self, told: Tensor, voices: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One of the sounds that what is told leaves possible.
+
+        Parameters
+        ----------
+        told : Tensor[B, F, width], of `forward`
+        voices : int64 Tensor[B]
+        noise : Tensor[B, F, noise_channels], standard normal; without it the sound in their middle
+
+        Returns
+        -------
+        log-magnitudes, Tensor[B, 1025, F], and the hidden frames the phase head reads, Tensor[B, F, width]
+        """
+        x = told if noise is None else told + self.noise(noise)
         for block in self.fine:
             x = block(x, voices)
         hidden = self.last_norm(x)
@@ -291,42 +302,47 @@ def features(wav: Tensor) -> Tensor:
     return torch.cat([log_magnitude(wav), log_magnitude(wav, n_fft=SHORT_FFT)], dim=1)
 
 
-def magnitude_losses(predicted: Tensor, gold: Tensor) -> dict[str, Tensor]:
-    """How far predicted log-magnitudes are from a gold standard's, lower is better.
-
-    Parameters
-    ----------
-    predicted : Tensor[B, 1025, F], log-magnitudes
-    gold : Tensor[B, 1025, F], magnitudes
+def magnitude_distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """How far apart two log-magnitude spectrograms are, Tensor[B, 1025, F] each.
 
     Returns
     -------
-    "log": L1 of log-magnitudes weighted by 1 / (0.3 + kHz); "power": L1 of magnitudes to the 0.4; "mel": L1 of log-mel
+    "log": L1 weighted by 1 / (0.3 + kHz); "power": L1 of magnitudes to the 0.4; "mel": L1 of log-mel; "patch":
+    Euclidean distance of log-mel patches of 0.1 and 0.4 s, per root of their size, which sees what moves together
     """
-    khz = torch.arange(BINS, device=gold.device) * (SAMPLE_RATE / N_FFT / 1000)
+    khz = torch.arange(BINS, device=a.device) * (SAMPLE_RATE / N_FFT / 1000)
     weights = 1 / (0.3 + khz)
     weights = (weights / weights.mean())[:, None]
-    log_gold = torch.log(gold + FLOOR)
-    mel = mel_filters(gold.device)
     # The mel product would be taken in 16 bits, and the figure logged with it.
-    with torch.autocast(gold.device.type, enabled=False):
-        mel_distance = (torch.log(mel @ predicted.exp()) - torch.log(mel @ (gold + FLOOR))).abs().mean()
+    with torch.autocast(a.device.type, enabled=False):
+        mel = mel_filters(a.device)
+        apart = torch.log(mel @ a.exp()) - torch.log(mel @ b.exp())
     return {
-        "log": ((predicted - log_gold).abs() * weights).mean(),
-        "power": ((0.4 * predicted).exp() - (0.4 * log_gold).exp()).abs().mean(),
-        "mel": mel_distance,
+        "log": ((a - b).abs() * weights).mean(),
+        "power": ((0.4 * a).exp() - (0.4 * b).exp()).abs().mean(),
+        "mel": apart.abs().mean(),
+        "patch": torch.stack([_patch_distance(apart, frames) for frames in PATCH_FRAMES]).mean(),
     }
 
 
-def waveform_loss(predicted: Tensor, gold: Tensor) -> Tensor:
-    """Multi-resolution spectral distance of two signals, Tensor[B, T] each (Yamamoto et al. 2020, section 2.2)."""
-    total = torch.zeros((), device=gold.device)
-    resolutions = (512, 1024, 2048)
-    for n_fft in resolutions:
-        a, b = (
-            (spectrum.real**2 + spectrum.imag**2 + 1e-7).sqrt()
-            for spectrum in (stft(predicted, n_fft=n_fft, hop=n_fft // 4), stft(gold, n_fft=n_fft, hop=n_fft // 4))
-        )
-        floor = FLOOR * n_fft / N_FFT
-        total = total + (torch.log(a + floor) - torch.log(b + floor)).abs().mean() + (a - b).norm() / b.norm()
-    return total / len(resolutions)
+def _patch_distance(apart: Tensor, frames: int) -> Tensor:
+    """Root mean square of differences Tensor[B, M, F] within stretches of so many frames, averaged over them."""
+    whole = apart[..., : apart.shape[-1] // frames * frames]
+    distance: Tensor = whole.unflatten(-1, (-1, frames)).square().mean(dim=(1, 3)).add(1e-6).sqrt().mean()
+    return distance
+
+
+def resolutions(wav: Tensor) -> list[Tensor]:
+    """Magnitudes of a signal Tensor[B, T] through windows of 512, 1024 and 2048 samples."""
+    spectra = [stft(wav, n_fft=n_fft, hop=n_fft // 4) for n_fft in (SHORT_FFT, 2 * SHORT_FFT, N_FFT)]
+    return [(spectrum.real**2 + spectrum.imag**2 + 1e-7).sqrt() for spectrum in spectra]
+
+
+def waveform_distance(a: list[Tensor], b: list[Tensor], gold: list[Tensor]) -> Tensor:
+    """Distance of two signals by their `resolutions`, relative to the gold's (Yamamoto et al. 2020, section 2.2)."""
+    total = torch.zeros((), device=gold[0].device)
+    for one, other, reference in zip(a, b, gold, strict=True):
+        floor = FLOOR * (reference.shape[1] - 1) / (N_FFT / 2)
+        total = total + (torch.log(one + floor) - torch.log(other + floor)).abs().mean()
+        total = total + (one - other).norm() / reference.norm()
+    return total / len(gold)

@@ -1,6 +1,7 @@
 """StarNet, real or rendered: reduced once, then split by piece and drawn from in aligned windows.
 
-A network hears any take of a piece, its target is always take 0. One draw yields all six voices of both.
+A network hears the melody of any take of a piece with the accompaniment of any, its target is always take 0. One draw
+yields all voices of both.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from musicstar.audio import LEVEL_RMS, SAMPLE_RATE
-from musicstar.domains import Voice
+from musicstar.domains import Domain
 from musicstar.files import write_whole
 from musicstar.layout import FULL_SCALE, Piece, StarNetError, archives, index, loose_files, unpack
 from musicstar.reduction import FORMAT, Stored, reduce_piece
@@ -48,12 +49,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Aligned stretches of music; the second axis is `Voice`, mixtures are exact sums of their stems.
+    """Aligned stretches of music; the second axis is `Voice`, V of them, mixtures are exact sums of their stems.
 
     Attributes
     ----------
-    heard : Tensor[B, 6, T], float32, a take by chance: what a network is given
-    gold : Tensor[B, 6, T], float32, take 0: what it is to answer
+    heard : Tensor[B, V, T], float32, takes by chance: what a network is given
+    gold : Tensor[B, V, T], float32, take 0: what it is to answer
     """
 
     heard: torch.Tensor
@@ -136,6 +137,11 @@ class Reduced:
         """Seconds of music, further takes not counted."""
         return sum(piece.samples for piece in self.pieces) / SAMPLE_RATE
 
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The domains that every piece is played in."""
+        return min((piece.domains for piece in self.pieces), key=len)
+
     def split(self) -> Split:
         """Part the pieces 84 : 10 : 10 in the order of their names' hashes.
 
@@ -165,10 +171,10 @@ class Reduced:
         seed: int = 0,
         step: int = 0,
     ) -> Windows:
-        """Draw a batch: for each item a piece, a start, a take to hear and a balance, by chance.
+        """Draw a batch: for each item a piece, a start, a balance and two takes to hear in each domain, by chance.
 
         A pure function of (seed, step). The balance, up to `balance_db` to either side, is added to the
-        accompaniments of both domains, heard and gold alike. Then the stems of each domain and take are scaled
+        accompaniments of all domains, heard and gold alike. Then the two stems of each domain are scaled
         together, so that the whole piece's mixture has RMS `audio.LEVEL_RMS`. Pieces shorter than a window are
         passed over.
 
@@ -186,15 +192,15 @@ class Reduced:
                 f"has {longest_s:.1f} s"
             )
         rng = np.random.default_rng([seed, step])
-        heard = torch.empty(batch_size, len(Voice), window_samples)
-        gold = torch.empty(batch_size, len(Voice), window_samples)
+        domains = self.domains
+        heard, gold = (torch.empty(batch_size, 3 * len(domains), window_samples) for _ in range(2))
         for given, wanted in zip(heard.numpy(), gold.numpy(), strict=True):
             piece = drawn_from[int(rng.integers(len(drawn_from)))]
             start = int(rng.integers(piece.samples - window_samples + 1))
-            take = int(rng.integers(piece.takes))
+            takes = rng.integers(piece.takes, size=(len(domains), 2))
             balance = float(rng.uniform(-balance_db, balance_db))
-            for out, number in ((given, take), (wanted, 0)):
-                self._fill(out, piece, take=number, start=start, balance_db=balance)
+            for out, numbers in ((given, takes), (wanted, np.zeros_like(takes))):
+                self._fill(out, piece, takes=numbers, start=start, balance_db=balance)
         return Windows(heard, gold)
 
     def piece(self, name: str, *, take: int = 0) -> torch.Tensor:
@@ -202,7 +208,7 @@ class Reduced:
 
         Returns
         -------
-        Tensor[6, T], float32
+        Tensor[V, T], float32
 
         Raises
         ------
@@ -212,8 +218,9 @@ class Reduced:
         piece = self._piece(name)
         if not 0 <= take < piece.takes:
             raise StarNetError(f"piece {name} has no take {take}, expected 0 to {piece.takes - 1}")
-        voices = torch.empty(len(Voice), piece.samples)
-        self._fill(voices.numpy(), piece, take=take, start=0, balance_db=0.0)
+        voices = torch.empty(3 * len(self.domains), piece.samples)
+        takes = np.full((len(self.domains), 2), take)
+        self._fill(voices.numpy(), piece, takes=takes, start=0, balance_db=0.0)
         return voices
 
     @cached_property
@@ -222,7 +229,7 @@ class Reduced:
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
-        """Memory maps by piece, int16 [takes, 4, T], opened on first use and kept open."""
+        """Memory maps by piece, int16 [takes, 2 * domains, T], opened on first use and kept open."""
         return {}
 
     def _piece(self, name: str) -> Stored:
@@ -237,14 +244,14 @@ class Reduced:
             self._arrays[name] = np.asarray(np.load(self.folder / f"{name}.npy", mmap_mode="r"))
         return self._arrays[name]
 
-    def _fill(self, out: np.ndarray, piece: Stored, *, take: int, start: int, balance_db: float) -> None:
-        """Write the six voices of a stretch of one take to out [6, T], float32."""
-        stems = self._stems(piece.name)[take, :, start : start + out.shape[1]]
+    def _fill(self, out: np.ndarray, piece: Stored, *, takes: np.ndarray, start: int, balance_db: float) -> None:
+        """Write all voices of a stretch to out [V, T], float32, by takes [domains, 2] of melody and accompaniment."""
+        stems = self._stems(piece.name)[..., start : start + out.shape[1]]
         balance = 10 ** (balance_db / 20)
-        for number, (melody, cross, accompaniment) in enumerate(piece.energies[take]):
-            power = melody + 2 * balance * cross + balance**2 * accompaniment
+        for number, (domain, pair) in enumerate(zip(self.domains, takes.tolist(), strict=True)):
+            power = piece.power(domain, (pair[0], pair[1]), balance=balance)
             gain = LEVEL_RMS / math.sqrt(max(power, 1e-12)) / FULL_SCALE
-            mixture, *parts = out[3 * number : 3 * number + 3]
-            np.multiply(stems[2 * number], np.float32(gain), out=parts[0])
-            np.multiply(stems[2 * number + 1], np.float32(gain * balance), out=parts[1])
-            np.add(parts[0], parts[1], out=mixture)
+            mixture, melody, accompaniment = out[3 * number : 3 * number + 3]
+            np.multiply(stems[pair[0], 2 * number], np.float32(gain), out=melody)
+            np.multiply(stems[pair[1], 2 * number + 1], np.float32(gain * balance), out=accompaniment)
+            np.add(melody, accompaniment, out=mixture)

@@ -31,7 +31,7 @@ def make(
         A method has no weights here, or a pair no stems.
     """
     for pair in pairs:
-        target = pair.source.domain.other
+        target = pair.target
         clips = {GOLD: pair.gold}
         for made in studio.translate_all(list(METHODS), pair.source, target, backbone=backbone):
             clips[made.method] = made.mix

@@ -1,10 +1,10 @@
-"""Rendered sets: scores in the sound of StarNet's six voices, in one fixed timbre and in many others.
+"""Rendered sets: scores in the sound of a set's voices, in one fixed timbre and in many others.
 
 One transform a stem does all that follows FluidSynth: it halves the rate behind a low-pass, equalises and
 adds the room. Levels are fixed: each domain's lies near that of real StarNet (-31 dBFS RMS for CV, -34 for
 SP), no clip is normalised by itself, and only a take whose mixtures might clip is lowered, all of it alike.
 Stems are rounded to 16 bits first and a mixture is the sum of the rounded stems, so NNN.0 = NNN.1 + NNN.2 and
-NNN.3 = NNN.4 + NNN.5 hold exactly in the files.
+the like hold exactly in the files.
 
 What lies in a set's folder suffices to render it again: NNN.mid holds the notes, NNN.json a take's recipe.
 """
@@ -16,24 +16,24 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from musicstar.domains import STEMS, Domain, Voice
+from musicstar.domains import Domain, Voice, stems_of
 from musicstar.files import write_whole
-from musicstar.instruments import MELODIES, Patch, SynthesisError, find_fonts, play
+from musicstar.instruments import Patch, SynthesisError, find_fonts, play
 from musicstar.layout import write_pcm
 from musicstar.pieces import compose
-from musicstar.scores import Score, midi_origin, read_midi, write_midi
+from musicstar.scores import Note, Score, midi_origin, read_midi, write_midi
 from musicstar.timbres import EQ_HZ, Recipe, Room, Sound, canonical_recipe, varied_recipe
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 RATES = (8_000, 48_000)
 MIDI_TAIL_S = 1.0
 
@@ -45,6 +45,7 @@ _ROOM_LOWPASS_HZ = 3500
 _TRANSITION = 0.06
 _TAIL_S = 2.5
 _SEED_STRIDE = 1_000_003
+_SWELL_S = 1.5
 
 
 def transform_size(frames: int) -> int:
@@ -77,13 +78,13 @@ def _desk_response(sound: Sound, frequencies_hz: np.ndarray) -> np.ndarray:
 
 
 def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int = 16_000) -> np.ndarray:
-    """Render the six voices of a score; the same arguments give the same bits.
+    """Render all voices of a score; the same arguments give the same bits.
 
     Where a stem peaks above half of full scale, so that a mixture might clip, all are lowered by as much.
 
     Returns
     -------
-    np.ndarray[6, duration_s * sample_rate], int16, in the order of `Voice`; a mixture is the exact sum of its
+    np.ndarray[3 * domains, duration_s * sample_rate], int16, in the order of `Voice`; a mixture is the exact sum of its
     stems
 
     Raises
@@ -96,12 +97,12 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
     frames = round(duration_s * sample_rate)
     size = transform_size(frames + round(_TAIL_S * sample_rate))
     frequencies_hz = np.fft.rfftfreq(size, 1 / sample_rate)
-    rooms = {d: room_response(room, size, sample_rate) for d, room in zip(Domain, recipe.rooms, strict=True)}
-    voices = np.zeros((len(Voice), frames), np.int16)
+    rooms = {d: room_response(room, size, sample_rate) for d, room in zip(recipe.domains, recipe.rooms, strict=True)}
+    voices = np.zeros((3 * len(recipe.domains), frames), np.int16)
     stems: dict[Voice, np.ndarray] = {}
-    for voice, sound in zip(STEMS, recipe.sounds, strict=True):
-        notes = score.melody if voice in MELODIES else score.accompaniment
-        dry = play(notes, sound.patch, duration_s=duration_s, rate=_OVERSAMPLING * sample_rate)
+    for voice, sound in zip(stems_of(recipe.domains), recipe.sounds, strict=True):
+        notes = score.melody if voice.is_melody else score.accompaniment
+        dry = _dry(notes, sound, duration_s=duration_s, rate=_OVERSAMPLING * sample_rate)
         spectrum = np.fft.rfft(dry, _OVERSAMPLING * size)[: size // 2 + 1] / _OVERSAMPLING
         wav = np.fft.irfft(spectrum * _desk_response(sound, frequencies_hz) * rooms[voice.domain], size)
         stems[voice] = wav[:frames] * _FULL_SCALE
@@ -117,10 +118,23 @@ def render(score: Score, recipe: Recipe, *, duration_s: float, sample_rate: int 
         )
     for voice, wav in stems.items():
         voices[voice] = np.rint(wav * scale)
-    for domain in Domain:
+    for domain in recipe.domains:
         melody, accompaniment = domain.stems
         voices[domain.mixture] = voices[melody] + voices[accompaniment]
     return voices
+
+
+def _dry(notes: Sequence[Note], sound: Sound, *, duration_s: float, rate: int) -> np.ndarray:
+    """What a sound's patches play of some notes, float32 [duration_s * rate]."""
+    struck = [replace(note, velocity=min(127, max(1, note.velocity + sound.harder))) for note in notes]
+    dry = play(struck, sound.patch, duration_s=duration_s, rate=rate)
+    if sound.double is not None:
+        dry = dry + 10 ** (sound.double_db / 20) * play(struck, sound.double, duration_s=duration_s, rate=rate)
+    if sound.swell_db:
+        knots = np.arange(0, duration_s + 2 * _SWELL_S, _SWELL_S)
+        levels_db = np.random.RandomState(sound.swell_seed).uniform(-sound.swell_db, sound.swell_db, len(knots))
+        dry = dry * 10 ** (np.interp(np.arange(len(dry)) / rate, knots, levels_db) / 20)
+    return dry
 
 
 @dataclass(frozen=True)
@@ -176,9 +190,8 @@ class Job:
         self.card_path.unlink(missing_ok=True)
         score = read_midi(self.score_path)
         voices = render(score, self.recipe, duration_s=self.duration_s, sample_rate=self.sample_rate)
-        for voice in Voice:
-            path = self.take_folder / f"{self.name}.{voice.value}.wav"
-            write_pcm(path, voices[voice], sample_rate=self.sample_rate)
+        for number, wav in enumerate(voices):
+            write_pcm(self.take_folder / f"{self.name}.{number}.wav", wav, sample_rate=self.sample_rate)
         write_whole(self.card_path, self.card().encode())
 
 
@@ -212,6 +225,8 @@ def render_set(
     takes: int = 2,
     sample_rate: int = 16_000,
     fonts: Sequence[str | Path] | None = None,
+    take_fonts: Sequence[str | Path] | None = None,
+    domains: tuple[Domain, ...] = tuple(Domain),
     midi: Sequence[str | Path] = (),
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -226,6 +241,7 @@ def render_set(
     seconds : length of a piece; MIDI files are cut there
     takes : further takes of every piece, in other timbres than the canonical one
     fonts : soundfonts, the canonical one first; without it those the system holds
+    take_fonts : those that the further takes are played by, in place of all of `fonts`
     jobs : processes; without it one per core. Spawned, so a script that calls this needs a main guard
     progress : told how many takes are done, and of how many
 
@@ -244,7 +260,8 @@ def render_set(
         )
     out = Path(out)
     found = find_fonts(fonts)
-    canonical = canonical_recipe(found[0])
+    varied = find_fonts(take_fonts) if take_fonts else found
+    canonical = canonical_recipe(found[0], domains=domains)
     sources: list[int | Path] = [Path(m) for m in midi] or [seed * _SEED_STRIDE + i for i in range(pieces)]
     refused: set[Patch] = set()
     work = []
@@ -253,7 +270,7 @@ def render_set(
         duration_s = _keep_notes(out / f"{name}.mid", source, float(seconds))
         for take in range(takes + 1):
             rng = np.random.default_rng([seed, index, take])
-            recipe = varied_recipe(found, rng, refused=refused) if take else canonical
+            recipe = varied_recipe(varied, rng, domains=domains, refused=refused) if take else canonical
             work.append(Job(out, name, take, duration_s, sample_rate, recipe))
     waiting = [job for job in work if not job.is_done()]
     already = len(work) - len(waiting)

@@ -3,7 +3,7 @@
 import torch
 
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import Method, pick, take_turns
@@ -31,11 +31,11 @@ class EmbeddingSupervised(Method):
         return Losses(error, {"l1": error})
 
     @classmethod
-    def voices(cls, target: Domain) -> tuple[Voice, ...]:
-        return target.other.stems
+    def voices(cls, direction: Direction) -> tuple[Voice, ...]:
+        return direction.source.stems
 
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
-        return tuple(self.parts.partner(self.recipe, voice.counterpart) for voice in target.stems)
+    def speaker(self, direction: Direction) -> tuple[Model, ...]:
+        return tuple(self.parts.partner(self.recipe, voice) for voice in direction.source.stems)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         mixture = sound.mixture
@@ -44,7 +44,7 @@ class EmbeddingSupervised(Method):
                 self.parts.autoencoder(self.recipe, voice).encode(
                     mixture[None], torch.tensor([voice]), pulse=sound.pulse
                 )[0],
-                voice.counterpart,
+                voice.counterpart(target),
                 mixture,
             )
             for voice in sound.domain.stems

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from musicstar.audio import SAMPLE_RATE, AudioError, Clip, require_sound
 from musicstar.backbones import LATENT_SAMPLES, LEVEL_DBFS, Model, Sampling
-from musicstar.domains import Domain, Voice
+from musicstar.domains import STARNET, Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import Cancelled, Options, Parts, Sound, Source, Stream, Translation
 from musicstar.methods.catalog import Backbone
@@ -44,17 +44,17 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def voices(cls, target: Domain) -> tuple[Voice, ...]:
-        """Those of its own recipe's weights that a translation to `target` takes, by what the weights are for."""
+    def voices(cls, direction: Direction) -> tuple[Voice, ...]:
+        """Those of its own recipe's weights that a translation takes, by what the weights are for."""
 
-    def require(self, target: Domain) -> None:
-        """Load what a translation to `target` takes; raises NotOffered where something is missing."""
-        self.speaker(target)
-        for voice in self.voices(target):
+    def require(self, direction: Direction) -> None:
+        """Load what a translation takes; raises NotOffered where something is missing."""
+        self.speaker(direction)
+        for voice in self.voices(direction):
             self.parts.autoencoder(self.recipe, voice)
 
     @abstractmethod
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
+    def speaker(self, direction: Direction) -> tuple[Model, ...]:
         """The models that decode towards `target`, one for each stream."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Method(ABC):
         """Everything up to decoding: the voices whose sum is the translation, in the order of `speaker`."""
 
     def translate(self, source: Source, target: Domain, *, options: Options | None = None) -> Translation:
-        """Translate a source to the other domain.
+        """Translate a source to another domain.
 
         Raises
         ------
@@ -131,8 +131,7 @@ def translate_together(
     """
     started = time.monotonic()
     sound, backbone = prepared.sound, group[0].parts.backbone
-    if target is sound.domain:
-        raise ValueError(f"source and target are both {target.label}: a translation goes to the other domain")
+    direction = Direction(sound.domain, target)
     seconds = {"encode": 0.0, "decode": 0.0}
     total = len(sound.mixture)
     # A WaveNet remembers what it has played, so it gets the whole clip; the spectral networks look a bounded way.
@@ -161,7 +160,8 @@ def translate_together(
                 streams += own
             seconds["encode"] += time.monotonic() - clock
             clock = time.monotonic()
-            played = _decode(group[0].speaker(target), streams, options, progress)
+            sampling = Sampling(options.seed, options.temperature, options.chunk_s, before)
+            played = _decode(group[0].speaker(direction), streams, sampling, progress)
             seconds["decode"] += time.monotonic() - clock
         row = 0
         for method in group:
@@ -190,7 +190,7 @@ def _join(out: Tensor, block: Tensor, start: int) -> None:
 
 
 def _decode(
-    speakers: tuple[Model, ...], streams: list[Stream], options: Options, progress: Callable[[float], None]
+    speakers: tuple[Model, ...], streams: list[Stream], sampling: Sampling, progress: Callable[[float], None]
 ) -> Tensor:
     """Play all streams, those of one model in one batch: Tensor[streams, T]."""
     by_model: dict[int, list[int]] = {}
@@ -207,7 +207,7 @@ def _decode(
             torch.stack([streams[row].latents for row in rows]),
             [streams[row].voice for row in rows],
             cue=torch.stack([streams[row].cue for row in rows]),
-            sampling=Sampling(options.seed, options.temperature, options.chunk_s),
+            sampling=sampling,
             progress=model_progress,
         )
     return played
@@ -233,7 +233,7 @@ class TranslationSupervised(Method):
         """Loss of the outputs against the same stretch of the gold standard."""
         model = self.parts.autoencoder(self.recipe, voices[0])
         targets = take_turns(voices, len(batch.heard), step)
-        heard = pick(batch.heard, [target.domain.other.mixture for target in targets])
+        heard = pick(batch.heard, take_sources(targets, tuple(Domain)[: batch.heard.shape[1] // 3], step))
         wanted = torch.tensor(targets, device=heard.device)
         latents = model.encode_distorted(heard, wanted, step)
         return model.reconstruction(latents, heard, pick(batch.gold, targets), wanted, step)
@@ -244,6 +244,23 @@ def take_turns(voices: tuple[Voice, ...], batch: int, step: Step) -> list[Voice]
     return [voices[(step.index * batch + item) % len(voices)] for item in range(batch)]
 
 
+def take_sources(targets: list[Voice], domains: tuple[Domain, ...], step: Step) -> list[Voice]:
+    """A mixture to translate to each target, from all other domains in turn.
+
+    For a voice of StarNet every other one is of StarNet's other domain: that is what the paper's methods are judged by.
+    """
+    sources = []
+    for item, target in enumerate(targets):
+        turn = (step.index * len(targets) + item) // len(set(targets))
+        first, *rest = [domain for domain in target.domain.others if domain in domains]
+        if target.domain in STARNET and rest:
+            chosen = rest[turn // 2 % len(rest)] if turn % 2 else first
+        else:
+            chosen = [first, *rest][turn % (1 + len(rest))]
+        sources.append(chosen.mixture)
+    return sources
+
+
 def pick(sounds: Tensor, voices: list[Voice]) -> Tensor:
-    """One voice of each item: Tensor[B, 6, T] -> Tensor[B, T]."""
+    """One voice of each item: Tensor[B, V, T] -> Tensor[B, T]."""
     return sounds[torch.arange(len(voices)), voices]

@@ -3,7 +3,7 @@
 import torch
 
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import TranslationSupervised
 
@@ -15,13 +15,15 @@ class MixtureSupervised(TranslationSupervised):
     recipe = "mixture"
 
     @classmethod
-    def voices(cls, target: Domain) -> tuple[Voice, ...]:
-        return (target.mixture,)
+    def voices(cls, direction: Direction) -> tuple[Voice, ...]:
+        return (direction.target.mixture,)
 
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
-        return (self.parts.autoencoder(self.recipe, target.mixture),)
+    def speaker(self, direction: Direction) -> tuple[Model, ...]:
+        return (self.parts.autoencoder(self.recipe, direction.target.mixture),)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         voice = target.mixture
-        latents = self.speaker(target)[0].encode(sound.mixture[None], torch.tensor([voice]), pulse=sound.pulse)
+        latents = self.speaker(Direction(sound.domain, target))[0].encode(
+            sound.mixture[None], torch.tensor([voice]), pulse=sound.pulse
+        )
         return (Stream(latents[0], voice, sound.mixture),)

@@ -2,7 +2,7 @@
 
 from musicstar.audio import LEVEL_RMS
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import Method
@@ -24,16 +24,16 @@ class SeparationBased(Method):
         return Losses(error, {"l1": error})
 
     @classmethod
-    def voices(cls, target: Domain) -> tuple[Voice, ...]:
-        return target.other.stems
+    def voices(cls, direction: Direction) -> tuple[Voice, ...]:
+        return direction.source.stems
 
-    def require(self, target: Domain) -> None:
-        self.speaker(target)
-        self.parts.separator(target.other)
+    def require(self, direction: Direction) -> None:
+        self.speaker(direction)
+        self.parts.separator(direction.source)
 
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
-        return SingleInstrument(self.parts).speaker(target)
+    def speaker(self, direction: Direction) -> tuple[Model, ...]:
+        return SingleInstrument(self.parts).speaker(direction)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         stems = self.parts.separator(sound.domain)(sound.mixture[None])[0]
-        return SingleInstrument(self.parts).stem_streams(stems, target, pulse=sound.pulse)
+        return SingleInstrument(self.parts).stem_streams(stems, Direction(sound.domain, target), pulse=sound.pulse)

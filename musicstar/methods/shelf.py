@@ -8,7 +8,7 @@ from torch import nn
 
 from musicstar import backbones, checkpoint
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import DIRECTIONS, Direction, Domain, Voice
 from musicstar.guess import DomainGuesser
 from musicstar.methods.base import NotOffered
 from musicstar.methods.catalog import METHODS, Backbone
@@ -72,22 +72,22 @@ class StoredParts:
 
 
 def why_not_offered(
-    backbone: Backbone, *, target: Domain | None = None, shelf: checkpoint.Library | None = None
+    backbone: Backbone, *, direction: Direction | None = None, shelf: checkpoint.Library | None = None
 ) -> dict[str, str]:
     """The methods that cannot be offered on a backbone, each with the reason and what to do about it.
 
-    Without a `target`, those that can be offered in neither direction.
+    Without a `direction`, those that can be offered in none.
     """
-    if target is None:
-        one, other = (why_not_offered(backbone, target=domain, shelf=shelf) for domain in Domain)
-        return {name: reason for name, reason in one.items() if name in other}
+    if direction is None:
+        one, *more = (why_not_offered(backbone, direction=direction, shelf=shelf) for direction in DIRECTIONS)
+        return {name: reason for name, reason in one.items() if all(name in other for other in more)}
     cards = list((shelf or library()).cards().values())
     wanted = {
-        "separation": target.other.stems,
-        "embedding": target.other.stems,
-        "universal": target.stems,
-        "stem": target.stems,
-        "mixture": (target.mixture,),
+        "separation": direction.source.stems,
+        "embedding": direction.source.stems,
+        "universal": direction.target.stems,
+        "stem": direction.target.stems,
+        "mixture": (direction.target.mixture,),
     }
     reasons = {}
     for name, info in METHODS.items():

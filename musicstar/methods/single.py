@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import NeedsStems, Parts, Sound, Stream
 from musicstar.methods.method import Method, pick, take_turns
@@ -42,11 +42,11 @@ class SingleInstrument(Method):
         return Losses(losses.total + fooled, {**losses.terms, "classifier": fooled})
 
     @classmethod
-    def voices(cls, target: Domain) -> tuple[Voice, ...]:
-        return target.stems
+    def voices(cls, direction: Direction) -> tuple[Voice, ...]:
+        return direction.target.stems
 
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
-        return tuple(self.parts.autoencoder(self.recipe, voice) for voice in target.stems)
+    def speaker(self, direction: Direction) -> tuple[Model, ...]:
+        return tuple(self.parts.autoencoder(self.recipe, voice) for voice in direction.target.stems)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         if sound.stems is None:
@@ -54,13 +54,13 @@ class SingleInstrument(Method):
                 "single-instrument translates two stem recordings (melody and accompaniment), and was given a mixture "
                 "alone: add the stems, or use the separation-based method, which makes them from the mixture"
             )
-        return self.stem_streams(sound.stems, target, pulse=sound.pulse)
+        return self.stem_streams(sound.stems, Direction(sound.domain, target), pulse=sound.pulse)
 
-    def stem_streams(self, stems: Tensor, target: Domain, *, pulse: Callable[[], None]) -> tuple[Stream, ...]:
+    def stem_streams(self, stems: Tensor, direction: Direction, *, pulse: Callable[[], None]) -> tuple[Stream, ...]:
         """The streams of two stems Tensor[2, T], given or separated, towards their counterparts."""
         return tuple(
             Stream(model.encode(stem[None], torch.tensor([UNTOLD]), pulse=pulse)[0], voice, stem)
-            for model, voice, stem in zip(self.speaker(target), target.stems, stems, strict=True)
+            for model, voice, stem in zip(self.speaker(direction), direction.target.stems, stems, strict=True)
         )
 
 

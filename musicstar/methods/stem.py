@@ -3,7 +3,7 @@
 import torch
 
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import TranslationSupervised
 
@@ -15,14 +15,14 @@ class StemSupervised(TranslationSupervised):
     recipe = "stem"
 
     @classmethod
-    def voices(cls, target: Domain) -> tuple[Voice, ...]:
-        return target.stems
+    def voices(cls, direction: Direction) -> tuple[Voice, ...]:
+        return direction.target.stems
 
-    def speaker(self, target: Domain) -> tuple[Model, ...]:
-        return tuple(self.parts.autoencoder(self.recipe, voice) for voice in target.stems)
+    def speaker(self, direction: Direction) -> tuple[Model, ...]:
+        return tuple(self.parts.autoencoder(self.recipe, voice) for voice in direction.target.stems)
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         return tuple(
             Stream(model.encode(sound.mixture[None], torch.tensor([voice]), pulse=sound.pulse)[0], voice, sound.mixture)
-            for model, voice in zip(self.speaker(target), target.stems, strict=True)
+            for model, voice in zip(self.speaker(Direction(sound.domain, target)), target.stems, strict=True)
         )

@@ -6,7 +6,7 @@ import torch
 
 from musicstar import checkpoint
 from musicstar.audio import SAMPLE_RATE, Clip
-from musicstar.domains import Domain
+from musicstar.domains import Direction, Domain
 from musicstar.methods.base import Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.method import Method, prepare, translate_together
@@ -74,7 +74,9 @@ def translate_all(
     methods = [CLASSES[name](parts) for name in dict.fromkeys(names)]
     groups: dict[tuple[int, ...], list[Method]] = {}
     for method in methods:
-        groups.setdefault(tuple(id(model) for model in method.speaker(target)), []).append(method)
+        groups.setdefault(tuple(id(model) for model in method.speaker(Direction(source.domain, target))), []).append(
+            method
+        )
     for group in groups.values():
         yield from translate_together(
             group, prepared, target, options=options, on_progress=on_progress or (lambda name, share: None)
