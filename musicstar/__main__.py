@@ -11,7 +11,7 @@ from pathlib import Path
 
 from musicstar import audio
 from musicstar.concepts import command as concepts
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.methods.catalog import METHODS, Backbone
 
 # What a wrong input, a full disk, a missing package or a lack of memory can raise.
@@ -99,19 +99,20 @@ def _translate_one(
     from musicstar.methods.shelf import why_not_offered
 
     target, backbone = Domain(arguments.to), Backbone(arguments.backbone)
+    direction = Direction(Domain(arguments.source) if arguments.source else target.others[0], target)
     wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
     if arguments.method == "all" and stems is None:
         print(
             f"musicstar: {name}: single left out, it translates stems (--stems MELODY ACCOMPANIMENT)", file=sys.stderr
         )
         wanted = [method for method in wanted if not METHODS[method].needs_stems]
-    refused = why_not_offered(backbone, target=target)
+    refused = why_not_offered(backbone, direction=direction)
     for method in wanted:
         if method in refused:
             yield f"{method}: {refused[method]}"
     options = Options(seed=arguments.seed, temperature=arguments.temperature, chunk_s=arguments.chunk_seconds)
     try:
-        source = Source(target.other, None if path is None else audio.read(path), stems)
+        source = Source(direction.source, None if path is None else audio.read(path), stems)
         offered = [method for method in wanted if method not in refused]
         for made in studio.translate_all(offered, source, target, backbone=backbone, options=options):
             out = Path(arguments.out) / f"{name}.{made.method}.wav"
@@ -264,6 +265,12 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate = commands.add_parser("translate", help="translate clips by any of the five methods")
     translate.add_argument("inputs", nargs="*", metavar="IN", help="audio files, or folders of them")
     translate.add_argument("--to", required=True, choices=[domain.value for domain in Domain], help="target domain")
+    translate.add_argument(
+        "--from",
+        dest="source",
+        choices=[domain.value for domain in Domain],
+        help="source domain; by default the other of StarNet's own two",
+    )
     translate.add_argument("--method", default="mixture", choices=[*METHODS, "all"])
     translate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
     translate.add_argument("--out", type=_folder, required=True, help="folder that receives NAME.METHOD.wav")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from musicstar import checkpoint, spectral, wavenet
 from musicstar.audio import LEVEL_RMS, mulaw_decode, mulaw_encode
 from musicstar.config import parse
-from musicstar.domains import STARNET, Voice, stems_of
+from musicstar.domains import STEMS, Voice
 from musicstar.generate import Chunking, generate
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
@@ -334,7 +334,7 @@ class PooledClassifier(nn.Module):
 
     def __init__(self, latent_channels: int) -> None:
         super().__init__()
-        self.classifier = wavenet.DomainClassifier(latent_channels, len(stems_of(STARNET)))
+        self.classifier = wavenet.DomainClassifier(latent_channels, len(STEMS))
 
     def forward(self, latents: Tensor, voices: Tensor) -> Tensor:
         """Mean cross-entropy: latents Tensor[B, 64, N], int64 stem voices Tensor[B] -> Tensor[]."""

@@ -114,3 +114,7 @@ DIRECTIONS = tuple(Direction(source, target) for target in Domain for source in 
 def stems_of(domains: "tuple[Domain, ...]") -> tuple[Voice, ...]:
     """The stems of some domains, in order."""
     return tuple(voice for domain in domains for voice in domain.stems)
+
+
+# The stems of StarNet itself.
+STEMS = stems_of(STARNET)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from musicstar import checkpoint, multipitch
-from musicstar.domains import Domain
+from musicstar.domains import PAPER, STARNET
 from musicstar.methods import studio
 from musicstar.methods.base import NotOffered
 from musicstar.methods.catalog import METHODS, Backbone
@@ -41,7 +41,7 @@ def score(pairs: Iterator[Pair], methods: Sequence[str], *, backbone: Backbone) 
     """Translate every pair by every method it has the inputs for, and compare with the gold standard."""
     for pair in pairs:
         gold = multipitch.pitches(pair.gold)
-        target, source = pair.source.domain.other, pair.source
+        target, source = pair.target, pair.source
         assert source.mixture is not None
         untouched = multipitch.compare(multipitch.pitches(source.mixture), gold).silent_one
         yield Score(pair.name, target.value, UNTRANSLATED, "", untouched, 0.0)
@@ -60,8 +60,8 @@ def with_weights(methods: Sequence[str], *, backbone: Backbone) -> tuple[list[st
     trained, left_out = [], {}
     for name in methods:
         try:
-            for target in Domain:
-                CLASSES[name](StoredParts(backbone, library())).require(target)
+            for direction in PAPER:
+                CLASSES[name](StoredParts(backbone, library())).require(direction)
         except NotOffered as error:
             left_out[name] = str(error)
         else:
@@ -76,9 +76,9 @@ def record(scores: Sequence[Score], *, backbone: Backbone) -> None:
         kind = CLASSES[name]
         family = "demucs" if kind.recipe == "separation" else backbone.value
         reached: dict[Path, list[float]] = {}
-        for target in Domain:
-            own = [score.similarity for score in scores if (score.system, score.target) == (name, target.value)]
-            for voice in kind.voices(target):
+        for direction in PAPER:
+            own = [score.similarity for score in scores if (score.system, score.target) == (name, direction.target)]
+            for voice in kind.voices(direction):
                 path = found.find(family, kind.recipe, voice.label)
                 if path is not None:
                     reached.setdefault(path, []).extend(own)
@@ -94,7 +94,7 @@ def table(scores: Sequence[Score]) -> str:
     ]
     for system in dict.fromkeys(score.system for score in scores):
         own = [score for score in scores if score.system == system]
-        to = [np.mean([score.similarity for score in own if score.target == domain]) for domain in Domain]
+        to = [np.mean([score.similarity for score in own if score.target == domain]) for domain in STARNET]
         low, high = _interval(own)
         speed = float(np.median([score.speed for score in own]))
         lines.append(

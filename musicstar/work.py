@@ -11,7 +11,7 @@ import numpy as np
 
 from musicstar import audio, pictures
 from musicstar.audio import Clip
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Direction, Domain, Voice
 from musicstar.jobs import (
     PARTS,
     Job,
@@ -91,7 +91,7 @@ def translate(job: Job, order: Order) -> None:
     if source is None:
         raise JobError("Choose a clip first.")
     ledger = _Ledger(job, order)
-    refused = why_not_offered(order.backbone, target=order.source.other)
+    refused = why_not_offered(order.backbone, direction=Direction(order.source, order.source.others[0]))
     stems = tuple(audio.read(job.media_path(part.media)) for part in source.input.parts)
     runnable = []
     for method in order.methods:
@@ -112,7 +112,7 @@ def translate(job: Job, order: Order) -> None:
         stems=(stems[0], stems[1]) if len(stems) == 2 else None,
     )
     options = base.Options(seed=order.seed, temperature=order.temperature, cancelled=lambda: job.cancelled(order))
-    target = order.source.other
+    target = order.source.others[0]
     try:
         if runnable:
             ledger.begin(runnable[0])
@@ -215,7 +215,7 @@ def _inspect_example(job: Job, request: Mapping[str, Any], limits: Limits) -> No
         confidence=1.0,
         example=request["example"],
         input=known(domain, "input"),
-        gold=known(domain.other, "gold") if domain.other.mixture in clips else None,
+        gold=known(domain.others[0], "gold") if domain.others[0].mixture in clips else None,
     )
     job.write_json("source.json", asdict(source))
 

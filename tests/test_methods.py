@@ -12,7 +12,7 @@ import torch
 
 from musicstar import backbones, checkpoint
 from musicstar.audio import AudioError, Clip
-from musicstar.domains import MIXTURES, STEMS, Domain, Voice
+from musicstar.domains import STEMS, Domain, Voice
 from musicstar.methods import method, studio
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone

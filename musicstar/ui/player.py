@@ -85,9 +85,9 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
         "piece": source.input.media,
         "name": source.name,
         "from": scene.domain.value,
-        "to": scene.domain.other.value,
+        "to": scene.domain.others[0].value,
         "fromTitle": scene.domain.label,
-        "toTitle": scene.domain.other.label,
+        "toTitle": scene.domain.others[0].label,
         "duration": source.input.duration_s,
         "tracks": [_track(track, gain_db, scene.domain) for track, gain_db in zip(tracks, gains_db, strict=True)],
         "steps": [
@@ -110,7 +110,7 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
 
 
 def _track(track: Track, gain_db: float, domain: Domain) -> dict[str, Any]:
-    heard = domain if track.kind == "input" else domain.other
+    heard = domain if track.kind == "input" else domain.others[0]
     title = {"input": "Input", "gold": "Gold standard"}.get(track.kind) or METHODS[track.method].title
     note = heard.label if track.kind in ("input", "gold") else METHODS[track.method].summary
     return {

@@ -21,7 +21,7 @@ DIRECTIONS = [
         "parts": [
             (domain.label.capitalize(), domain.value),
             (" to ", ""),
-            (domain.other.label, domain.other.value),
+            (domain.others[0].label, domain.others[0].value),
         ],
     }
     for domain in (Domain.SP, Domain.CV)
@@ -318,7 +318,7 @@ def _scene(job: Job, source: Source, domain: Domain, order: Order | None = None,
         job=job.id,
         source=source,
         domain=domain,
-        outputs=job.outputs(domain.other),
+        outputs=job.outputs(domain.others[0]),
         steps=view.steps if view else (),
         backbone=order.backbone.value if order else "",
         ahead=view.ahead if view else None,
