@@ -11,7 +11,7 @@ from pathlib import Path
 
 from musicstar import audio
 from musicstar.concepts import command as concepts
-from musicstar.domains import Direction, Domain, Voice
+from musicstar.domains import STARNET, Direction, Domain, Voice
 from musicstar.methods.catalog import METHODS, Backbone
 
 # What a wrong input, a full disk, a missing package or a lack of memory can raise.
@@ -172,6 +172,7 @@ def _render(arguments: argparse.Namespace) -> int:
         midi=arguments.midi,
         fonts=arguments.font or None,
         take_fonts=arguments.take_font or None,
+        domains=STARNET if arguments.starnet_only else tuple(Domain),
         jobs=arguments.jobs,
         progress=_show_progress,
     )
@@ -319,6 +320,7 @@ def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--takes", type=_count(0, 999), default=2, help="further renderings of each piece, as training inputs"
     )
     render.add_argument("--seed", type=_count(0), default=1)
+    render.add_argument("--starnet-only", action="store_true", help="StarNet's own two domains, of the four there are")
     render.add_argument("--sample-rate", type=_count(8_000, 48_000), default=audio.SAMPLE_RATE)
     render.add_argument("--midi", nargs="*", default=[], help="MIDI files to render instead of procedural pieces")
     render.add_argument(

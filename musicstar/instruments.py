@@ -52,7 +52,7 @@ TEST_RATE = 32_000
 PITCH_TOLERANCE = 0.3
 ACTIVE_DBFS = -30.0
 # Gain in dB by program of FluidR3; `canonical_gains` measures it.
-FLUIDR3_GAINS_DB = {71: -0.77, 11: 5.75, 48: 5.69, 0: 6.93}
+FLUIDR3_GAINS_DB = {71: -0.77, 11: 5.75, 48: 5.69, 0: 6.93, 73: 1.8, 24: 1.42, 56: 4.14, 6: 3.0}
 
 _BLOCK = 64
 _SYNTH_GAIN = 0.5

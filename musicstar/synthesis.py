@@ -241,6 +241,7 @@ def render_set(
     seconds : length of a piece; MIDI files are cut there
     takes : further takes of every piece, in other timbres than the canonical one
     fonts : soundfonts, the canonical one first; without it those the system holds
+    domains : the first few of `Domain`
     take_fonts : those that the further takes are played by, in place of all of `fonts`
     jobs : processes; without it one per core. Spawned, so a script that calls this needs a main guard
     progress : told how many takes are done, and of how many

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from musicstar.domains import STEMS, Domain, Voice
+from musicstar.domains import STARNET, STEMS, Voice
 
 RATE = 16_000
 
@@ -19,7 +19,7 @@ def music(seed: int, *, seconds: float = 3.0, sample_rate: int = RATE) -> dict[V
         spectrum[round(3_000 * seconds) :] = 0
         wav = np.fft.irfft(spectrum, round(seconds * sample_rate))
         voices[voice] = level * wav / np.std(wav)
-    for domain in Domain:
+    for domain in STARNET:
         melody, accompaniment = domain.stems
         voices[domain.mixture] = voices[melody] + voices[accompaniment]
     return voices

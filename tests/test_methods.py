@@ -12,7 +12,7 @@ import torch
 
 from musicstar import backbones, checkpoint
 from musicstar.audio import AudioError, Clip
-from musicstar.domains import STEMS, Domain, Voice
+from musicstar.domains import PAPER, STEMS, Domain, Voice
 from musicstar.methods import method, studio
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
@@ -51,7 +51,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> checkpoint.Library:
         keep(folder, f"separation-{domain}", "demucs", "separation", domain.stems)
     for family in ("spectral", "wavenet"):
         keep(folder, f"{family}-universal", family, "universal", STEMS)
-        keep(folder, f"{family}-mixture", family, "mixture", MIXTURES)
+        keep(folder, f"{family}-mixture", family, "mixture", (Voice.CV, Voice.SP))
         for voice in STEMS:
             keep(folder, f"{family}-stem-{voice.label}", family, "stem", (voice,))
             keep(folder, f"{family}-embedding-{voice.label}", family, "embedding", (voice,))
@@ -69,7 +69,7 @@ def source(two_voices: tuple[Clip, Clip]) -> Source:
 def run(
     shelf: checkpoint.Library, source: Source, names: list[str], backbone: Backbone, options: Options | None = None
 ) -> Iterator[Translation]:
-    return studio.translate_all(names, source, source.domain.other, backbone=backbone, options=options, shelf=shelf)
+    return studio.translate_all(names, source, source.domain.others[0], backbone=backbone, options=options, shelf=shelf)
 
 
 @pytest.mark.parametrize("backbone", Backbone)
@@ -248,8 +248,8 @@ def test_one_direction_is_enough_to_be_offered(tmp_path: Path) -> None:
     keep(tmp_path, "mixture-cv", "wavenet", "mixture", (Voice.CV,))
     one = checkpoint.Library([tmp_path])
     assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=one)
-    assert "mixture" not in why_not_offered(Backbone.WAVENET, target=Domain.CV, shelf=one)
-    assert "for sp" in why_not_offered(Backbone.WAVENET, target=Domain.SP, shelf=one)["mixture"]
+    assert "mixture" not in why_not_offered(Backbone.WAVENET, direction=PAPER[0], shelf=one)
+    assert "for sp" in why_not_offered(Backbone.WAVENET, direction=PAPER[1], shelf=one)["mixture"]
 
 
 def test_an_encoder_keeps_to_its_partner(tmp_path: Path, shelf: checkpoint.Library, source: Source) -> None:
@@ -281,7 +281,7 @@ def test_reversed_gradient() -> None:
 
 
 def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> None:
-    keep(tmp_path, "mixture", "wavenet", "mixture", MIXTURES, content_similarity=0.11)
+    keep(tmp_path, "mixture", "wavenet", "mixture", (Voice.CV, Voice.SP), content_similarity=0.11)
     poor = checkpoint.Library([tmp_path])
     reasons = why_not_offered(Backbone.WAVENET, shelf=poor)
     assert set(reasons) == set(METHODS)
@@ -290,5 +290,5 @@ def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> N
     assert "musicstar checkpoint convert" in reasons["stem"]
     with pytest.raises(NotOffered, match="musicstar train wavenet-stem"):
         list(run(poor, source, ["stem"], Backbone.WAVENET))
-    keep(tmp_path, "mixture", "wavenet", "mixture", MIXTURES, content_similarity=0.31)
+    keep(tmp_path, "mixture", "wavenet", "mixture", (Voice.CV, Voice.SP), content_similarity=0.31)
     assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=poor)

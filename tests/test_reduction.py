@@ -13,7 +13,7 @@ import torch
 
 from musicstar import layout, reduction
 from musicstar.audio import AudioError
-from musicstar.domains import STEMS, Voice
+from musicstar.domains import STARNET, STEMS, Voice
 from musicstar.reduction import joined, sounding
 from musicstar.starnet import StarNetError, index, load, reduce
 from tests.starnet_sets import RATE, music, write_piece, write_set
@@ -41,13 +41,13 @@ def test_index_finds_pieces_takes_and_voices(folder: Path) -> None:
     assert [piece.name for piece in pieces] == ["001", "002", "003", "004", "005"]
     assert [len(piece.takes) for piece in pieces] == [3] * 5
     assert pieces[1].takes[2][Voice.PIANO] == folder / "takes/2/002.5.wav"
-    assert set(pieces[0].takes[0]) == set(Voice)
+    assert set(pieces[0].takes[0]) == {voice for domain in STARNET for voice in domain.voices}
 
 
 def test_index_of_nested_folders_flac_and_other_files(tmp_path: Path) -> None:
     write_piece(tmp_path / "a/starnet-p1", "001", music(0, seconds=0.2))
     write_piece(tmp_path / "b/c", "053", music(1, seconds=0.2), suffix="flac")
-    for name in ("001.6.wav", "001.0.txt", "._001.0.wav", "notes.wav", "001.0.wav.part"):
+    for name in ("001.12.wav", "001.0.txt", "._001.0.wav", "notes.wav", "001.0.wav.part"):
         (tmp_path / "b" / name).touch()
     assert [piece.name for piece in index(tmp_path)] == ["001", "053"]
 
