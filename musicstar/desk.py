@@ -23,6 +23,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from musicstar import jobs
+from musicstar.domains import Direction
 from musicstar.jobs import Job, JobError, Limits, Order, Source, Step
 from musicstar.methods.catalog import Backbone
 
@@ -37,6 +38,9 @@ CRASHED = (
     "The process that did the work stopped unexpectedly, perhaps for want of memory. It has been started "
     "again, and nothing of yours is lost: please try once more."
 )
+
+# Per backbone and direction, the methods that cannot be offered, and why.
+NotOffered = dict[tuple[str, Direction], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ class Desk:
         self._serving: set[object] = set()
         self._orders: dict[str, tuple[Job, Order]] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._not_offered: asyncio.Task[dict[str, dict[str, str]]] | None = None
+        self._not_offered: asyncio.Task[NotOffered] | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -172,14 +176,14 @@ class Desk:
                 task.cancel()
         await asyncio.gather(asyncio.to_thread(self._translators.close), asyncio.to_thread(self._inspectors.close))
 
-    async def _warm(self) -> dict[str, dict[str, str]]:
+    async def _warm(self) -> NotOffered:
         # The first page comes first: two processes that import PyTorch would slow it down.
         await asyncio.sleep(WARM_AFTER_S)
         inspector = asyncio.wrap_future(self._inspectors.submit("warm"))
         translators = [
             asyncio.wrap_future(self._translators.submit("warm")) for _ in range(self._translators.processes)
         ]
-        not_offered: dict[str, dict[str, str]] = await inspector
+        not_offered: NotOffered = await inspector
         await asyncio.gather(*translators)
         return not_offered
 
@@ -192,15 +196,15 @@ class Desk:
                 LOG.info("%d old jobs deleted", len(deleted))
             await asyncio.sleep(SWEEP_EVERY_S)
 
-    async def not_offered(self, backbone: Backbone) -> dict[str, str]:
-        """The methods without trained weights on a backbone, and why; waits for the workers' start."""
+    async def not_offered(self, backbone: Backbone, direction: Direction) -> dict[str, str]:
+        """The methods without trained weights for a direction, and why; waits for the workers' start."""
         assert self._not_offered is not None
         await asyncio.wait([self._not_offered])
         if _failure(self._not_offered):
             # Whatever the workers lack, they may have it the next time somebody asks.
             self._not_offered = asyncio.create_task(self._warm())
             return {}
-        return self._not_offered.result()[backbone.value]
+        return self._not_offered.result()[backbone.value, direction]
 
     @property
     def busy(self) -> int:

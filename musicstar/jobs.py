@@ -94,7 +94,8 @@ class Source:
     name : as the visitor called it
     domain, confidence : the domain it is in, and how sure that is (0.5 to 1; 1 for a shipped example)
     example : number of the shipped piece, or empty
-    input, gold : tracks; gold where the truth is known
+    input : its track
+    golds : the same in other domains, where that is known
     """
 
     name: str
@@ -102,7 +103,7 @@ class Source:
     confidence: float
     example: str
     input: Track
-    gold: Track | None = None
+    golds: dict[Domain, Track] = field(default_factory=dict)
 
     @property
     def has_stems(self) -> bool:
@@ -115,6 +116,7 @@ class Order:
     """What a visitor asks to be done with a clip."""
 
     source: Domain
+    target: Domain
     methods: tuple[str, ...]
     backbone: Backbone = Backbone.SPECTRAL
     seed: int = 0
@@ -213,14 +215,13 @@ class Job:
         data = self.read_json("source.json")
         if data is None:
             return None
-        gold = data["gold"]
         return Source(
             name=data["name"],
             domain=Domain(data["domain"]),
             confidence=data["confidence"],
             example=data["example"],
             input=Track.from_json(data["input"]),
-            gold=None if gold is None else Track.from_json(gold),
+            golds={Domain(domain): Track.from_json(gold) for domain, gold in data["golds"].items()},
         )
 
     def outputs(self, target: Domain) -> tuple[Track, ...]:
@@ -275,9 +276,15 @@ class Example:
     note: str
     voices: dict[str, str]
 
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """Those it can be heard in."""
+        return tuple(domain for domain in Domain if domain.mixture.label in self.voices)
+
     def order_clip(self, data: Path, heard: Domain) -> Job:
-        """A job that asks for this piece, to be heard in one domain with the other as gold standard."""
+        """A job that asks for this piece in one domain, or its first, with the others as gold standards."""
         job = Job.create(data)
+        heard = heard if heard in self.domains else self.domains[0]
         request = {"example": self.number, "name": self.title, "domain": heard.value, "voices": self.voices}
         try:
             job.write_json("clip.json", request)
@@ -297,7 +304,7 @@ def find_examples(folder: Path) -> tuple[Example, ...]:
         titles = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
     pieces: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*.*.*")):
-        match = re.fullmatch(r"(\d{3})\.([0-5])\.(flac|wav|ogg)", path.name)
+        match = re.fullmatch(r"(\d{3})\.(\d|1[01])\.(flac|wav|ogg)", path.name)
         if match:
             pieces.setdefault(match[1], {})[Voice(int(match[2])).label] = str(path)
     found = []

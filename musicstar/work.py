@@ -11,7 +11,7 @@ import numpy as np
 
 from musicstar import audio, pictures
 from musicstar.audio import Clip
-from musicstar.domains import Direction, Domain, Voice
+from musicstar.domains import DIRECTIONS, Direction, Domain, Voice
 from musicstar.jobs import (
     PARTS,
     Job,
@@ -31,13 +31,17 @@ from musicstar.methods.shelf import why_not_offered
 LONGEST_MISMATCH_S = 0.25
 
 
-def warm() -> dict[str, dict[str, str]]:
-    """Import what the work needs, and say per backbone which methods are not offered there, and why."""
+def warm() -> dict[tuple[str, Direction], dict[str, str]]:
+    """Import what the work needs, and say per backbone and direction which methods are not offered there, and why."""
     # audio imports these on first use; the first visitor should not wait for that.
     import pyloudnorm  # noqa: F401
     import soundfile  # noqa: F401
 
-    return {backbone.value: why_not_offered(backbone) for backbone in Backbone}
+    return {
+        (backbone.value, direction): why_not_offered(backbone, direction=direction)
+        for backbone in Backbone
+        for direction in DIRECTIONS
+    }
 
 
 def inspect(job: Job, limits: Limits) -> None:
@@ -91,7 +95,7 @@ def translate(job: Job, order: Order) -> None:
     if source is None:
         raise JobError("Choose a clip first.")
     ledger = _Ledger(job, order)
-    refused = why_not_offered(order.backbone, direction=Direction(order.source, order.source.others[0]))
+    refused = why_not_offered(order.backbone, direction=Direction(order.source, order.target))
     stems = tuple(audio.read(job.media_path(part.media)) for part in source.input.parts)
     runnable = []
     for method in order.methods:
@@ -112,7 +116,7 @@ def translate(job: Job, order: Order) -> None:
         stems=(stems[0], stems[1]) if len(stems) == 2 else None,
     )
     options = base.Options(seed=order.seed, temperature=order.temperature, cancelled=lambda: job.cancelled(order))
-    target = order.source.others[0]
+    target = order.target
     try:
         if runnable:
             ledger.begin(runnable[0])
@@ -206,8 +210,9 @@ def _inspect_example(job: Job, request: Mapping[str, Any], limits: Limits) -> No
 
     def known(heard: Domain, kind: str) -> Track:
         voices = {voice: clips[voice] for voice in heard.stems if voice in clips}
-        file_stem = f"{request['example']}.{kind}"
-        return _track(job, clips[heard.mixture], voices, key=kind, kind=kind, voice=heard.mixture, file_stem=file_stem)
+        file_stem = f"{request['example']}.{kind}.{heard}"
+        key = kind if kind == "input" else f"{kind}.{heard}"
+        return _track(job, clips[heard.mixture], voices, key=key, kind=kind, voice=heard.mixture, file_stem=file_stem)
 
     source = Source(
         name=request["name"],
@@ -215,7 +220,7 @@ def _inspect_example(job: Job, request: Mapping[str, Any], limits: Limits) -> No
         confidence=1.0,
         example=request["example"],
         input=known(domain, "input"),
-        gold=known(domain.others[0], "gold") if domain.others[0].mixture in clips else None,
+        golds={other: known(other, "gold") for other in domain.others if other.mixture in clips},
     )
     job.write_json("source.json", asdict(source))
 

@@ -12,7 +12,7 @@ import soundfile
 
 from musicstar import work
 from musicstar.audio import SAMPLE_RATE
-from musicstar.domains import Domain
+from musicstar.domains import Direction, Domain
 from musicstar.jobs import Job, Limits
 from musicstar.methods import base, studio
 from musicstar.methods.catalog import Backbone
@@ -77,7 +77,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Studio:
     return stub
 
 
-def why_not_offered(backbone: Backbone, *, target: Domain | None = None) -> dict[str, str]:
+def why_not_offered(backbone: Backbone, *, direction: Direction | None = None) -> dict[str, str]:
     """On WaveNet one method is not trained, in either direction."""
     return {"stem": "Not trained."} if backbone is Backbone.WAVENET else {}
 

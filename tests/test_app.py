@@ -20,7 +20,7 @@ import app as program
 from app import Settings
 from musicstar import work
 from musicstar.audio import SAMPLE_RATE
-from musicstar.domains import Domain
+from musicstar.domains import STARNET, Domain
 from musicstar.jobs import Job, Order, Source, Step, Track
 from musicstar.ui import theme
 from musicstar.ui.player import HEADROOM_DB, TARGET_LUFS, Scene, describe, matching_gains_db
@@ -192,11 +192,13 @@ def test_a_part_that_is_refused_leaves_the_clip_as_it_was(serve: Callable[[Visit
 
 def test_examples_are_taken_in_either_domain(serve: Callable[[Visit], Any], tmp_path: Path) -> None:
     async def visit(client: httpx.AsyncClient) -> None:
-        for domain in Domain:
+        for domain in (*STARNET, Domain.FG):
             taken = (await client.post(f"/examples/001/{domain.value}")).json()
             source = Job.find(tmp_path / "data", taken["job"]).source()
             assert source is not None
-            assert (source.domain, taken["stems"], taken["example"]) == (domain, True, "001")
+            # Where it is not played by that pair, it is heard in the first that it is played by.
+            heard = domain if domain in STARNET else Domain.CV
+            assert (source.domain, taken["stems"], taken["example"]) == (heard, True, "001")
         assert (await client.post("/examples/009/cv")).status_code == 404
         assert (await client.post("/examples/001/drums")).status_code == 422
         refused = await send(client, b"x", part="melody", to=taken["job"])
@@ -303,13 +305,15 @@ def test_gains_match_loudness_within_full_scale() -> None:
 def test_a_scene_names_tracks_steps_and_what_would_do_instead() -> None:
     stems = (a_track("input/strings", "stem", "strings"), a_track("input/piano", "stem", "piano"))
     made = a_track("mixture.spectral.cv", "output", "cv", method="mixture", backbone="spectral", seconds=0.5)
-    source = Source("take", Domain.SP, 0.9, "", a_track("input", "input", "sp"), a_track("gold", "gold", "cv"))
+    source = Source(
+        "take", Domain.SP, 0.9, "", a_track("input", "input", "sp"), {Domain.CV: a_track("gold.cv", "gold", "cv")}
+    )
     steps = (
         Step("single", state="failed", message="No stems.", instead="separation"),
         Step("stem", state="running", share=0.5, began_s=100.0),
         Step("mixture", state="done"),
     )
-    scene = Scene("j", source, Domain.SP, (made,), steps, backbone="spectral", running=True)
+    scene = Scene("j", source, Domain.SP, Domain.CV, (made,), steps, backbone="spectral", running=True)
     told = describe(scene, now_s=104.0)
     json.dumps(told)
     assert [track["title"] for track in told["tracks"]] == [
@@ -324,7 +328,9 @@ def test_a_scene_names_tracks_steps_and_what_would_do_instead() -> None:
     ]
     # Told otherwise by the visitor, the input's stems are the other pair, and the gold standard is none.
     corrected = describe(
-        replace(scene, source=replace(source, input=replace(source.input, parts=stems)), domain=Domain.CV),
+        replace(
+            scene, source=replace(source, input=replace(source.input, parts=stems)), domain=Domain.CV, target=Domain.SP
+        ),
         now_s=104.0,
     )
     assert [track["key"] for track in corrected["tracks"]] == ["input", "mixture.spectral.cv"]
@@ -375,4 +381,4 @@ def test_no_stylesheet_or_script_names_another_host() -> None:
 
 
 def test_orders_have_names_of_their_own() -> None:
-    assert Order(Domain.SP, ("mixture",)).run != Order(Domain.SP, ("mixture",)).run
+    assert Order(Domain.SP, Domain.CV, ("mixture",)).run != Order(Domain.SP, Domain.CV, ("mixture",)).run

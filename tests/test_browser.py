@@ -88,7 +88,7 @@ def test_every_method_is_heard_and_switching_keeps_the_place(
 ) -> None:
     page = visit()
     choose(page, excerpts / "001.3.wav")
-    assert page.is_checked("#ms-direction-sp"), "001.3.wav is strings and piano"
+    assert page.is_checked("#ms-source-sp"), "001.3.wav is strings and piano"
     methods = [name for name in offered(page) if name != "single"]
     page.click(".ms-play")
     page.click("text=Loop")
@@ -196,7 +196,7 @@ def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
     page.wait_for_selector(".ms-track[data-kind=gold]")
     translate(page)
     # What is being translated cannot be changed under the worker's hands.
-    assert page.is_disabled("#ms-direction-cv")
+    assert page.is_disabled("#ms-source-cv")
     page.click(".ms-piece >> nth=1")
     assert "cancel it" in page.inner_text(".ms-problem")
     ended(page)
@@ -222,11 +222,11 @@ def test_names_can_be_hidden(visit: Callable[..., Any]) -> None:
     assert titles.all_inner_texts() == named
 
 
-def test_an_example_is_heard_in_either_direction(visit: Callable[..., Any]) -> None:
+def test_an_example_is_heard_in_any_of_its_directions(visit: Callable[..., Any]) -> None:
     page = visit()
     if not page.locator(".ms-piece").count():
         pytest.skip("no examples are shipped")
-    page.check("#ms-direction-cv")
+    page.check("#ms-source-cv")
     page.click(".ms-piece >> nth=0")
     for heard, gold in (
         ("clarinet and vibraphone", "strings and piano"),
@@ -235,7 +235,16 @@ def test_an_example_is_heard_in_either_direction(visit: Callable[..., Any]) -> N
         page.wait_for_function("(pair) => document.querySelector('.ms-sub span')?.textContent === pair", arg=heard)
         assert page.inner_text(".ms-track[data-kind=input] .ms-chips") == heard
         assert page.inner_text(".ms-track[data-kind=gold] .ms-chips") == gold
-        page.check("#ms-direction-sp")
+        page.check("#ms-source-sp")
+    # The pair that is heard is none to translate to; what only some methods know, the others refuse.
+    assert page.is_disabled("#ms-target-sp")
+    page.check("#ms-target-fg")
+    page.wait_for_function(
+        "() => document.querySelector('.ms-sub span:last-child')?.textContent === 'flute and guitar'"
+    )
+    page.wait_for_selector(".ms-refused #ms-method-stem")
+    page.check("#ms-target-cv")
+    page.wait_for_selector(".ms-method:not(.ms-refused) #ms-method-stem")
 
 
 def test_cancelling_stops_the_work_and_keeps_what_is_there(
@@ -311,7 +320,7 @@ def test_single_instrument_says_what_it_needs_and_offers_separation(visit: Calla
     if not {"single", "separation"} <= set(offered(page)):
         pytest.skip("single-instrument and separation-based are not both offered")
     choose(page, excerpts / "004.0.wav")
-    page.check("#ms-direction-cv")
+    page.check("#ms-source-cv")
     page.wait_for_selector(".ms-sub span[data-domain=cv]:first-child")
     for name in ("separation", "embedding", "stem", "mixture"):
         if page.is_checked(f"#ms-method-{name}"):

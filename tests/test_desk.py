@@ -13,7 +13,7 @@ import pytest
 
 from musicstar import desk, work
 from musicstar.desk import Desk, Pool, View
-from musicstar.domains import Domain
+from musicstar.domains import DIRECTIONS, PAPER, Domain
 from musicstar.jobs import Job, JobError, Order
 from musicstar.methods import base
 from musicstar.methods import studio as networks
@@ -61,7 +61,7 @@ def test_the_desk_serves_in_order_and_tells_the_place(
     counter: Callable[[], Desk], job: Job, tmp_path: Path, studio: Studio
 ) -> None:
     studio.pause_s = 0.3
-    order = Order(Domain.SP, ("mixture",))
+    order = Order(Domain.SP, Domain.CV, ("mixture",))
 
     async def visit(at: Desk) -> list[list[View]]:
         others = []
@@ -94,12 +94,12 @@ def test_one_order_a_visitor(counter: Callable[[], Desk], job: Job, studio: Stud
     studio.pause_s = 0.3
 
     async def visit(at: Desk) -> None:
-        running = asyncio.create_task(watch(at.translate("one", job, Order(Domain.SP, ("mixture",)))))
+        running = asyncio.create_task(watch(at.translate("one", job, Order(Domain.SP, Domain.CV, ("mixture",)))))
         await asyncio.sleep(0.05)
         with pytest.raises(JobError, match="still running"):
-            await watch(at.translate("one", job, Order(Domain.SP, ("mixture",))))
+            await watch(at.translate("one", job, Order(Domain.SP, Domain.CV, ("mixture",))))
         await running
-        again = await watch(at.translate("one", job, Order(Domain.SP, ("mixture",))))
+        again = await watch(at.translate("one", job, Order(Domain.SP, Domain.CV, ("mixture",))))
         assert again[-1].steps[0].state == "done"
 
     run_at(counter, visit)
@@ -110,7 +110,7 @@ def test_cancelling_is_prompt(
     counter: Callable[[], Desk], job: Job, tmp_path: Path, studio: Studio, waiting: bool
 ) -> None:
     studio.pause_s = 5.0
-    order = Order(Domain.SP, ("mixture",))
+    order = Order(Domain.SP, Domain.CV, ("mixture",))
 
     async def visit(at: Desk) -> None:
         before = upload(tmp_path, wav=tone(440))
@@ -133,7 +133,7 @@ def test_cancelling_is_prompt(
 
 def test_who_stops_listening_cancels(counter: Callable[[], Desk], job: Job, studio: Studio) -> None:
     studio.pause_s = 5.0
-    order = Order(Domain.SP, ("mixture",))
+    order = Order(Domain.SP, Domain.CV, ("mixture",))
 
     async def visit(at: Desk) -> None:
         views = at.translate("gone", job, order)
@@ -154,7 +154,7 @@ def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monk
         raise RuntimeError("out of paper")
 
     monkeypatch.setattr(networks, "translate_all", breaks)
-    order = Order(Domain.SP, ("mixture",))
+    order = Order(Domain.SP, Domain.CV, ("mixture",))
     views = run_at(counter, lambda at: watch(at.translate("me", job, order)))
     assert "RuntimeError: out of paper" in views[-1].failure
     assert views[-1].steps[0].state == "failed"
@@ -163,7 +163,7 @@ def test_an_unexpected_error_is_told(counter: Callable[[], Desk], job: Job, monk
 def test_an_order_that_cannot_be_cancelled_gives_its_place_free(
     counter: Callable[[], Desk], job: Job, monkeypatch: pytest.MonkeyPatch, studio: Studio
 ) -> None:
-    order = Order(Domain.SP, ("mixture",))
+    order = Order(Domain.SP, Domain.CV, ("mixture",))
 
     async def visit(at: Desk) -> None:
         def fail(*_: Any, **__: Any) -> None:
@@ -183,7 +183,7 @@ def test_an_order_that_cannot_be_cancelled_gives_its_place_free(
 
 def test_a_clip_deleted_meanwhile_is_said_to_be(job: Job) -> None:
     job.delete()
-    for work_on_it in (("translate", job, Order(Domain.SP, ("mixture",))), ("inspect", job, LIMITS)):
+    for work_on_it in (("translate", job, Order(Domain.SP, Domain.CV, ("mixture",))), ("inspect", job, LIMITS)):
         with pytest.raises(JobError, match="no longer kept here"):
             desk._run(*work_on_it)
 
@@ -197,8 +197,8 @@ def test_a_crash_is_told_and_the_next_order_is_served(
     async def visit(at: Desk) -> tuple[list[View], list[View]]:
         with monkeypatch.context() as patch:
             patch.setattr(networks, "translate_all", crashes)
-            first = await watch(at.translate("me", job, Order(Domain.SP, ("mixture",))))
-        return first, await watch(at.translate("me", job, Order(Domain.SP, ("mixture",))))
+            first = await watch(at.translate("me", job, Order(Domain.SP, Domain.CV, ("mixture",))))
+        return first, await watch(at.translate("me", job, Order(Domain.SP, Domain.CV, ("mixture",))))
 
     first, second = run_at(counter, visit)
     assert first[-1].failure == desk.CRASHED
@@ -208,7 +208,7 @@ def test_a_crash_is_told_and_the_next_order_is_served(
 
 def test_offers_come_from_the_worker(counter: Callable[[], Desk], studio: Studio) -> None:
     async def visit(at: Desk) -> tuple[dict[str, str], dict[str, str]]:
-        return await at.not_offered(Backbone.SPECTRAL), await at.not_offered(Backbone.WAVENET)
+        return await at.not_offered(Backbone.SPECTRAL, PAPER[0]), await at.not_offered(Backbone.WAVENET, PAPER[1])
 
     assert run_at(counter, visit) == ({}, {"stem": "Not trained."})
 
@@ -217,7 +217,7 @@ def test_a_pool_outlives_its_workers_and_takes_them_along() -> None:
     pool = Pool(processes=1, niceness=1)
     try:
         reasons = pool.submit("warm").result(timeout=60)
-        assert set(reasons) == set(Backbone)
+        assert set(reasons) == {(backbone, direction) for backbone in Backbone for direction in DIRECTIONS}
         (pid,) = pool._executor._processes
         os.kill(pid, signal.SIGKILL)
         while not pool._executor._broken:

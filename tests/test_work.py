@@ -118,16 +118,16 @@ def test_an_example_knows_its_gold_standard_and_stems(tmp_path: Path, studio: St
     work.inspect(job, LIMITS)
     source = job.source()
     assert source is not None
-    assert source.gold is not None
+    gold_track = source.golds[Domain.SP]
     assert (source.domain, source.confidence, source.has_stems) == (Domain.CV, 1.0, True)
-    gold = soundfile.read(job.media_path(source.gold.media))[0]
+    gold = soundfile.read(job.media_path(gold_track.media))[0]
     np.testing.assert_allclose(gold, tone(500), atol=1e-4)
-    assert [part.voice for part in source.gold.parts] == ["strings", "piano"]
-    assert source.gold.file_name == "007.gold.wav"
+    assert [part.voice for part in gold_track.parts] == ["strings", "piano"]
+    assert gold_track.file_name == "007.gold.sp.wav"
 
 
 def test_outputs_are_kept_as_they_come(job: Job, studio: Studio) -> None:
-    order = Order(Domain.SP, ("separation", "mixture"))
+    order = Order(Domain.SP, Domain.CV, ("separation", "mixture"))
     work.translate(job, order)
     first, second = job.outputs(Domain.CV)
     assert (first.method, first.backbone, first.voice, first.seconds) == ("separation", "spectral", "cv", 0.5)
@@ -142,7 +142,7 @@ def test_outputs_are_kept_as_they_come(job: Job, studio: Studio) -> None:
 
 
 def test_methods_that_cannot_run_say_why_and_others_run(job: Job, studio: Studio) -> None:
-    order = Order(Domain.SP, ("single", "stem", "mixture"), Backbone.WAVENET)
+    order = Order(Domain.SP, Domain.CV, ("single", "stem", "mixture"), Backbone.WAVENET)
     work.translate(job, order)
     single, stem, mixture = job.steps(order)
     assert (single.state, stem.state, mixture.state) == ("failed", "failed", "done")
@@ -159,19 +159,19 @@ def test_failures_keep_what_was_done(job: Job, monkeypatch: pytest.MonkeyPatch) 
         raise base.NotOffered("No weights.")
 
     monkeypatch.setattr(networks, "translate_all", fails)
-    order = Order(Domain.SP, ("embedding", "mixture"))
+    order = Order(Domain.SP, Domain.CV, ("embedding", "mixture"))
     work.translate(job, order)
     assert [(step.state, step.message) for step in job.steps(order)] == [("done", ""), ("failed", "No weights.")]
     assert len(job.outputs(Domain.CV)) == 1
 
 
 def test_a_cancelled_order_stops(job: Job) -> None:
-    order = Order(Domain.SP, ("embedding", "mixture"))
+    order = Order(Domain.SP, Domain.CV, ("embedding", "mixture"))
     job.cancel(order)
     work.translate(job, order)
     assert {step.state for step in job.steps(order)} == {"cancelled"}
     assert job.outputs(Domain.CV) == ()
-    other = Order(Domain.SP, ("mixture",))
+    other = Order(Domain.SP, Domain.CV, ("mixture",))
     work.translate(job, other)
     assert len(job.outputs(Domain.CV)) == 1, "a flag is for its own order"
 

@@ -26,7 +26,7 @@ class Scene:
     Attributes
     ----------
     job : opaque name of the clip's job
-    source, domain : the clip, and the domain it is taken to be in
+    source, domain, target : the clip, the domain it is taken to be in, and the one it is translated to
     outputs : what the methods have made of it
     steps : how far an order has come; empty where none was given
     ahead : how many visitors are served first; None where none are waiting
@@ -37,6 +37,7 @@ class Scene:
     job: str
     source: Source
     domain: Domain
+    target: Domain
     outputs: tuple[Track, ...] = ()
     steps: tuple[Step, ...] = ()
     backbone: str = ""
@@ -74,9 +75,9 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
     """The scene as the browser's side of the player takes it."""
     source = scene.source
     tracks = [source.input]
-    # A shipped piece heard in its other domain by the visitor's own choice has no gold standard.
-    if source.gold is not None and scene.domain is source.domain:
-        tracks.append(source.gold)
+    # A shipped piece that the visitor takes for another pair than it is has no gold standard.
+    if scene.target in source.golds and scene.domain is source.domain:
+        tracks.append(source.golds[scene.target])
     tracks += scene.outputs
     gains_db = matching_gains_db((track.loudness_lufs, track.peak_dbfs) for track in tracks)
     made = {(track.method, track.backbone) for track in scene.outputs}
@@ -85,11 +86,11 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
         "piece": source.input.media,
         "name": source.name,
         "from": scene.domain.value,
-        "to": scene.domain.others[0].value,
+        "to": scene.target.value,
         "fromTitle": scene.domain.label,
-        "toTitle": scene.domain.others[0].label,
+        "toTitle": scene.target.label,
         "duration": source.input.duration_s,
-        "tracks": [_track(track, gain_db, scene.domain) for track, gain_db in zip(tracks, gains_db, strict=True)],
+        "tracks": [_track(track, gain_db, scene) for track, gain_db in zip(tracks, gains_db, strict=True)],
         "steps": [
             {
                 "method": step.method,
@@ -109,8 +110,8 @@ def describe(scene: Scene, *, now_s: float) -> dict[str, Any]:
     }
 
 
-def _track(track: Track, gain_db: float, domain: Domain) -> dict[str, Any]:
-    heard = domain if track.kind == "input" else domain.others[0]
+def _track(track: Track, gain_db: float, scene: Scene) -> dict[str, Any]:
+    heard = scene.domain if track.kind == "input" else scene.target
     title = {"input": "Input", "gold": "Gold standard"}.get(track.kind) or METHODS[track.method].title
     note = heard.label if track.kind in ("input", "gold") else METHODS[track.method].summary
     return {

@@ -24,7 +24,7 @@ class Palette:
     ink, soft : text, and text of less weight
     line, edge : a division, and the border of something that can be operated (3:1 on paper)
     accent, on_accent : what acts, and text upon it
-    cv, sp, gold : the two domains and the gold standard
+    cv, sp, fg, th, gold : the domains and the gold standard
     bad : errors
     """
 
@@ -40,6 +40,8 @@ class Palette:
     on_accent: str
     cv: str
     sp: str
+    fg: str
+    th: str
     gold: str
     bad: str
 
@@ -57,6 +59,8 @@ LIGHT = Palette(
     on_accent="#ffffff",
     cv="#1d6a74",
     sp="#94441f",
+    fg="#2f6a35",
+    th="#7a3d79",
     gold="#75600f",
     bad="#a1271d",
 )
@@ -73,6 +77,8 @@ DARK = Palette(
     on_accent="#0c1517",
     cv="#6cbbbf",
     sp="#e39a72",
+    fg="#8fc58b",
+    th="#d3a0cf",
     gold="#d9bf7c",
     bad="#f2998a",
 )

@@ -7,30 +7,23 @@ from typing import Any
 import gradio as gr
 
 from musicstar.desk import Desk, View
-from musicstar.domains import Domain
+from musicstar.domains import Direction, Domain
 from musicstar.jobs import Example, Job, JobError, Order, Source
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.ui.player import Scene, describe, player
 
 TITLE = "Music-STAR studio"
-DESCRIPTION = "Translate music between strings and piano and clarinet and vibraphone, by five methods."
+DESCRIPTION = "Translate music between strings and piano, clarinet and vibraphone, and two more pairs, by five methods."
+# Music-STAR's own direction first.
+SHOWN = (Domain.SP, Domain.CV, Domain.FG, Domain.TH)
 DEFAULT_METHODS = [name for name, info in METHODS.items() if not info.needs_stems]
-DIRECTIONS = [
-    {
-        "value": domain.value,
-        "parts": [
-            (domain.label.capitalize(), domain.value),
-            (" to ", ""),
-            (domain.others[0].label, domain.others[0].value),
-        ],
-    }
-    for domain in (Domain.SP, Domain.CV)
-]
+DOMAINS = [{"value": domain.value, "parts": [(domain.label.capitalize(), domain.value)]} for domain in SHOWN]
 BACKBONES = [
     {"value": Backbone.SPECTRAL.value, "parts": [("Spectral", "")], "note": "in seconds"},
     {"value": Backbone.WAVENET.value, "parts": [("WaveNet", "")], "note": "the paper’s own"},
 ]
-DIRECTION_HINT = "Guessed from the clip once there is one; correct it here."
+SOURCE_HINT = "Guessed from the clip once there is one; correct it here."
+TARGET_HINT = "All five methods know Music-STAR’s own two pairs, mixture-supervised every one."
 HEADER = """
 <header class="ms-header">
   <div class="ms-bar"><p class="ms-wordmark"><svg viewBox="0 0 40 24" aria-hidden="true" focusable="false">
@@ -43,7 +36,7 @@ HEADER = """
 </header>
 """
 HEADING = "Translate a clip"
-LEAD = "Hear the same notes played by the other pair of instruments, by five methods side by side."
+LEAD = "Hear the same notes played by another pair of instruments, by five methods side by side."
 
 Update = dict[str, Any]
 
@@ -90,8 +83,23 @@ def method_picker() -> gr.HTML:
     )
 
 
-def choice(name: str, *, legend: str, hint: str, options: Sequence[Mapping[str, Any]], value: str) -> gr.HTML:
-    """Radio buttons; the value is that of the option chosen, `hint` a property that can be updated."""
+def choice(
+    name: str,
+    *,
+    legend: str,
+    hint: str,
+    options: Sequence[Mapping[str, Any]],
+    value: str,
+    blocked: Sequence[str] = (),
+    settles: bool = False,
+) -> gr.HTML:
+    """Radio buttons; the value is that of the option chosen, `hint` and `blocked` properties that can be updated.
+
+    Parameters
+    ----------
+    blocked : values that cannot be chosen
+    settles : whether the clip is shown anew for it, which has to be waited for
+    """
     return gr.HTML(
         value=value,
         elem_id=f"ms-{name}-field",
@@ -103,6 +111,8 @@ def choice(name: str, *, legend: str, hint: str, options: Sequence[Mapping[str, 
         legend=legend,
         hint=hint,
         options=list(options),
+        blocked=list(blocked),
+        settles=settles,
     )
 
 
@@ -145,12 +155,22 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
         with gr.Row(elem_id="ms-studio"):
             with gr.Column(elem_id="ms-form", min_width=0):
                 clip = clip_picker(examples=examples, max_seconds=limits.max_duration_s, max_mb=limits.max_bytes / 1e6)
-                direction = choice(
-                    "direction",
-                    legend="Direction",
-                    hint=DIRECTION_HINT,
-                    options=DIRECTIONS,
+                heard = choice(
+                    "source",
+                    legend="The clip is",
+                    hint=SOURCE_HINT,
+                    options=DOMAINS,
                     value=Domain.SP.value,
+                    settles=True,
+                )
+                wanted = choice(
+                    "target",
+                    legend="Translate it to",
+                    hint=TARGET_HINT,
+                    options=DOMAINS,
+                    value=Domain.CV.value,
+                    blocked=[Domain.SP.value],
+                    settles=True,
                 )
                 methods = method_picker()
                 backbone = choice(
@@ -169,39 +189,43 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
             with gr.Column(elem_id="ms-stage", min_width=0):
                 listen = player(elem_id="ms-player")
 
-        async def offer(chosen: Any) -> Update:
-            known = chosen in list(Backbone)
-            return gr.update(refused=await desk.not_offered(Backbone(chosen))) if known else gr.skip()
+        async def offer(under: Any, source: Any, target: Any) -> Update:
+            return await _refused(desk, under, source, target)
 
-        async def show(value: Any) -> tuple[Any, ...]:
+        async def show(value: Any, under: Any, target: Any) -> tuple[Any, ...]:
             try:
                 job, source = _clip(desk, value)
             except JobError as error:
-                return gr.skip(), gr.skip(), str(error)
+                return *[gr.skip()] * 4, str(error)
+            direction = _nearest(source.domain, target)
             return (
-                gr.update(value=source.domain.value, hint=_guess(source)),
-                describe(_scene(job, source, source.domain), now_s=time.time()),
+                gr.update(value=direction.source.value, hint=_guess(source)),
+                gr.update(value=direction.target.value, blocked=[direction.source.value]),
+                await offer(under, direction.source, direction.target),
+                describe(_scene(job, source, direction), now_s=time.time()),
                 "",
             )
 
-        async def redirect(value: Any, chosen: Any) -> tuple[Any, ...]:
-            if not value:
-                return gr.skip(), gr.skip(), ""
+        async def redirect(value: Any, under: Any, chosen: Any, target: Any) -> tuple[Any, ...]:
             try:
-                domain = _domain(chosen)
+                direction = _nearest(_domain(chosen), target)
+                to = gr.update(value=direction.target.value, blocked=[direction.source.value])
+                refused = await offer(under, direction.source, direction.target)
+                if not value:
+                    return gr.skip(), to, refused, gr.skip(), ""
                 job, source = _clip(desk, value)
                 piece = next((piece for piece in examples if piece.number == source.example), None)
-                if piece is not None and source.domain != domain:
-                    job = piece.order_clip(desk.data, domain)
+                if piece is not None and source.domain != direction.source:
+                    job = piece.order_clip(desk.data, direction.source)
                     source = await desk.inspect(job)
             except JobError as error:
-                return gr.skip(), gr.skip(), str(error)
-            scene = _scene(job, source, domain)
-            return {"job": job.id}, describe(scene, now_s=time.time()), ""
+                return *[gr.skip()] * 4, str(error)
+            return {"job": job.id}, to, refused, describe(_scene(job, source, direction), now_s=time.time()), ""
 
         async def run(
             value: Any,
             chosen: Any,
+            target: Any,
             ticked: Any,
             under: Any,
             numbers: Any,
@@ -209,10 +233,10 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
         ) -> AsyncIterator[tuple[Any, ...]]:
             idle, busy = _buttons(running=False), _buttons(running=True)
             try:
-                job, source, order = _order(desk, value, chosen, ticked, under, numbers)
+                job, source, order = _order(desk, value, _direction(chosen, target), ticked, under, numbers)
                 first = True
                 async for view in desk.translate(request.session_hash or "", job, order):
-                    scene = _scene(job, source, order.source, order, view)
+                    scene = _scene(job, source, Direction(order.source, order.target), order, view)
                     buttons = idle if view.ended else busy if first else (gr.skip(), gr.skip())
                     yield describe(scene, now_s=time.time()), *buttons, view.failure if view.ended else ""
                     first = False
@@ -222,26 +246,28 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
         async def run_separation(
             value: Any,
             chosen: Any,
+            target: Any,
             under: Any,
             numbers: Any,
             request: gr.Request,
         ) -> AsyncIterator[tuple[Any, ...]]:
-            async for update in run(value, chosen, ["separation"], under, numbers, request):
+            async for update in run(value, chosen, target, ["separation"], under, numbers, request):
                 yield update
 
         def cancel(request: gr.Request) -> None:
             desk.cancel(request.session_hash or "")
 
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        page.load(offer, backbone, methods, **hidden)
-        backbone.input(offer, backbone, methods, queue=False, **hidden)
+        page.load(offer, [backbone, heard, wanted], methods, **hidden)
+        backbone.input(offer, [backbone, heard, wanted], methods, queue=False, **hidden)
         latest = {"queue": False, "trigger_mode": "always_last", **hidden}
-        clip.taken(show, clip, [direction, listen, notice], **latest)
-        direction.input(redirect, [clip, direction], [clip, listen, notice], **latest)
+        clip.taken(show, [clip, backbone, wanted], [heard, wanted, methods, listen, notice], **latest)
+        for field in (heard, wanted):
+            field.input(redirect, [clip, backbone, heard, wanted], [clip, wanted, methods, listen, notice], **latest)
         shown = [listen, go, stop, notice]
         settings = [backbone, advanced]
-        go.click(run, [clip, direction, methods, *settings], shown, concurrency_limit=None, **hidden)
-        listen.instead(run_separation, [clip, direction, *settings], shown, concurrency_limit=None, **hidden)
+        go.click(run, [clip, heard, wanted, methods, *settings], shown, concurrency_limit=None, **hidden)
+        listen.instead(run_separation, [clip, heard, wanted, *settings], shown, concurrency_limit=None, **hidden)
         stop.click(cancel, queue=False, **hidden)
         page.unload(cancel)
     return page
@@ -262,12 +288,13 @@ def _guess(source: Source) -> str:
     return f"This is {sure} {source.domain.label}. Correct it here if not."
 
 
-def _order(desk: Desk, value: Any, chosen: Any, ticked: Any, under: Any, numbers: Any) -> tuple[Job, Source, Order]:
+def _order(
+    desk: Desk, value: Any, direction: Direction, ticked: Any, under: Any, numbers: Any
+) -> tuple[Job, Source, Order]:
     """What is to be done, read from the form; raises JobError with what is lacking."""
-    domain = _domain(chosen)
     job, source = _clip(desk, value)
-    if source.example and source.domain != domain:
-        raise JobError("The piece is still being prepared in that direction: please try again.")
+    if source.example and source.domain != direction.source:
+        raise JobError(f"This piece is played by {source.domain.label}: please say so above.")
     methods = tuple(name for name in METHODS if isinstance(ticked, list) and name in ticked)
     if not methods:
         raise JobError("Tick at least one method.")
@@ -279,7 +306,8 @@ def _order(desk: Desk, value: Any, chosen: Any, ticked: Any, under: Any, numbers
     if temperature is None or not 0.0 <= temperature <= 1.2:
         raise JobError("The temperature under Advanced is a number from 0 to 1.2.")
     order = Order(
-        source=domain,
+        source=direction.source,
+        target=direction.target,
         methods=methods,
         backbone=Backbone(under),
         seed=int(seed),
@@ -300,10 +328,36 @@ def _clip(desk: Desk, value: Any) -> tuple[Job, Source]:
 
 
 def _domain(chosen: Any) -> Domain:
-    """The domain that the direction starts from."""
+    """A pair of instruments as the form names it."""
     if chosen not in list(Domain):
-        raise JobError("Choose one of the two directions.")
+        raise JobError("Choose one of the pairs of instruments.")
     return Domain(chosen)
+
+
+def _direction(chosen: Any, target: Any) -> Direction:
+    """What the form asks for; raises JobError where that is no direction."""
+    try:
+        return Direction(_domain(chosen), _domain(target))
+    except ValueError:
+        raise JobError("The clip is translated to another pair of instruments than its own: choose one.") from None
+
+
+async def _refused(desk: Desk, under: Any, source: Any, target: Any) -> Update:
+    """What the methods' picker is told of those that cannot be offered."""
+    try:
+        direction = _direction(source, target)
+    except JobError:
+        direction = None
+    if direction is None or under not in list(Backbone):
+        unchanged: Update = gr.skip()
+        return unchanged
+    update: Update = gr.update(refused=await desk.not_offered(Backbone(under), direction))
+    return update
+
+
+def _nearest(source: Domain, target: Any) -> Direction:
+    """The direction from a domain to the one chosen, or where that is its own, to Music-STAR's other."""
+    return Direction(source, source.others[0] if _domain(target) is source else _domain(target))
 
 
 def _number(numbers: Any, name: str) -> float | None:
@@ -312,13 +366,16 @@ def _number(numbers: Any, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and abs(value) < 2**53 else None
 
 
-def _scene(job: Job, source: Source, domain: Domain, order: Order | None = None, view: View | None = None) -> Scene:
+def _scene(
+    job: Job, source: Source, direction: Direction, order: Order | None = None, view: View | None = None
+) -> Scene:
     """What the player shows of a job."""
     return Scene(
         job=job.id,
         source=source,
-        domain=domain,
-        outputs=job.outputs(domain.others[0]),
+        domain=direction.source,
+        target=direction.target,
+        outputs=job.outputs(direction.target),
         steps=view.steps if view else (),
         backbone=order.backbone.value if order else "",
         ahead=view.ahead if view else None,

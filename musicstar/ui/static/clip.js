@@ -244,7 +244,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     if (file) send(file, file.name, "mixture");
   });
 
-  /** A shipped piece, heard in the domain that the form's direction starts from. */
+  /** A shipped piece, heard in the domain that the form says the clip is in, where it is played there. */
   const piece = (offer) =>
     node(
       "li",
@@ -276,7 +276,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
           "details",
           { class: "ms-more", open: true },
           node("summary", {}, "Examples"),
-          node("p", { class: "ms-hint" }, "Their stems and gold standards are known; set the direction below."),
+          node("p", { class: "ms-hint" }, "Their stems and gold standards are known; say below which pair you hear and which it is translated to."),
           node("ul", { class: "ms-pieces" }, props.offered.map(piece)),
         ),
       node(
@@ -311,7 +311,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     },
     true,
   );
-  document.addEventListener("musicstar:direction", (event) => {
+  document.addEventListener("musicstar:source", (event) => {
     domain = event.detail;
   });
   watch("value", () => {

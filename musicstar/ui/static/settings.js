@@ -2,7 +2,7 @@
 "use strict";
 window.MusicStar ||= {};
 
-/** Radio buttons with a hint; `props.options` are `{value, title, note, domain}`. */
+/** Radio buttons with a hint; `props.options` are `{value, parts, note}`, `props.blocked` the values not to be chosen. */
 window.MusicStar.choice = (root, props, watch, chosen) => {
   const { node } = window.MusicStar;
   const name = `ms-${props.name}`;
@@ -16,7 +16,7 @@ window.MusicStar.choice = (root, props, watch, chosen) => {
       onchange: () => {
         props.value = option.value;
         show();
-        if (props.name === "direction") document.dispatchEvent(new CustomEvent("musicstar:chosen"));
+        if (props.settles) document.dispatchEvent(new CustomEvent("musicstar:chosen"));
         chosen();
       },
     }),
@@ -26,6 +26,7 @@ window.MusicStar.choice = (root, props, watch, chosen) => {
     document.dispatchEvent(new CustomEvent(`musicstar:${props.name}`, { detail: props.value }));
     for (const box of boxes) {
       box.checked = box.value === props.value;
+      box.disabled = (props.blocked || []).includes(box.value);
       box.parentElement.classList.toggle("ms-selected", box.checked);
     }
   };
@@ -55,9 +56,9 @@ window.MusicStar.choice = (root, props, watch, chosen) => {
     ),
   );
   // What a running translation is about stays as it is until that ends.
-  if (props.name === "direction")
+  if (props.settles)
     document.addEventListener("musicstar:running", (event) => (root.firstElementChild.disabled = event.detail));
-  watch(["value", "hint"], show);
+  watch(["value", "hint", "blocked"], show);
   show();
 };
 
@@ -92,7 +93,7 @@ window.MusicStar.advanced = (root, props) => {
         "div",
         { class: "ms-fields" },
         field("seed", "Seed", "The same seed gives the same sound.", { min: 0, step: 1 }),
-        field("temperature", "Temperature", "WaveNet only, 0 to 1.2: 0 takes the likeliest sample.", { min: 0, max: 1.2, step: 0.05 }),
+        field("temperature", "Temperature", "How much the sound varies by chance, 0 to 1.2.", { min: 0, max: 1.2, step: 0.05 }),
       ),
     ),
   );
