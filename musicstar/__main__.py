@@ -12,6 +12,7 @@ from pathlib import Path
 from musicstar import audio
 from musicstar.concepts import command as concepts
 from musicstar.domains import STARNET, Direction, Domain, Voice
+from musicstar.evaluation import command as evaluation
 from musicstar.methods.catalog import METHODS, Backbone
 
 # What a wrong input, a full disk, a missing package or a lack of memory can raise.
@@ -184,29 +185,6 @@ def _show_progress(done: int, total: int) -> None:
     print(f"\r{done} of {total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from musicstar import evaluate, pairs
-    from musicstar.starnet import reduce
-
-    folder, backbone = Path(arguments.data), Backbone(arguments.backbone)
-    if arguments.record and not arguments.held_out:
-        raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
-    if arguments.held_out:
-        data = reduce(folder, Path(arguments.held_out))
-        pieces = pairs.set_pairs(data, data.split().test, seconds=arguments.seconds)
-    else:
-        pieces = pairs.excerpt_pairs(folder)
-    methods = list(METHODS) if arguments.method == "all" else [arguments.method]
-    trained, left_out = evaluate.with_weights(methods, backbone=backbone)
-    for name, reason in left_out.items():
-        print(f"musicstar: {name} left out: {reason}", file=sys.stderr)
-    scores = list(evaluate.score(pieces, trained, backbone=backbone))
-    print(evaluate.as_json(scores) if arguments.json else evaluate.table(scores))
-    if arguments.record:
-        evaluate.record(scores, backbone=backbone)
-    return 0
-
-
 def _stimuli(arguments: argparse.Namespace) -> int:
     from musicstar import pairs, stimuli
     from musicstar.starnet import reduce
@@ -255,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_making(commands)
     _add_using(commands)
+    evaluation.add(commands, number=_number, folder=_folder)
     concepts.add(commands, count=_count, number=_number, folder=_folder)
     return parser
 
@@ -287,20 +266,6 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     translate.add_argument("--json", action="store_true", help="a JSON line per output")
     translate.set_defaults(command=_translate)
-
-    evaluate = commands.add_parser("evaluate", help="measure the methods against gold standards")
-    evaluate.add_argument("--data", required=True, help="folder with NNN.0.wav and NNN.3.wav, or a whole set")
-    evaluate.add_argument(
-        "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
-    )
-    evaluate.add_argument("--seconds", type=_number(1), default=10.0, help="of each held-out piece")
-    evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
-    evaluate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
-    evaluate.add_argument(
-        "--record", action="store_true", help="write the similarity reached into the cards of the weights"
-    )
-    evaluate.add_argument("--json", action="store_true", help="a JSON line per output")
-    evaluate.set_defaults(command=_evaluate)
 
     stimuli = commands.add_parser("stimuli", help="make what a listening test plays, of held-out pieces by all methods")
     stimuli.add_argument("--data", required=True, help="a set whose test pieces are taken")

@@ -25,7 +25,8 @@ LAYERS = {
     "musicstar.methods": 2,
     "musicstar.train": 2,  # its losses are the methods'
     "musicstar.training": 2,
-    "musicstar.evaluate": 2,
+    "musicstar.evaluation": 2,
+    "musicstar.evaluation.command": 5,
     "musicstar.pairs": 2,
     "musicstar.stimuli": 2,
     "musicstar.desk": 3,
@@ -49,7 +50,6 @@ LAZY_IN_TRAINING = {
     "musicstar.audio": {"soundfile", "miniaudio", "torchaudio", "pyloudnorm"},
     "musicstar.separation": {"demucs"},
 }
-MULTIPITCH_USERS = {"musicstar.evaluate", "musicstar.__main__"}
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,11 @@ def essentia_in_the_app(found: list[Import]) -> list[Import]:
     return [
         e
         for e in found
-        if (e.package == "essentia" and e.importer != "musicstar.multipitch")
-        or (e.target == "musicstar.multipitch" and e.importer not in MULTIPITCH_USERS)
+        if (e.package == "essentia" and e.importer != "musicstar.evaluation.multipitch")
+        or (
+            e.target == "musicstar.evaluation.multipitch"
+            and not _within(e.importer, "musicstar.evaluation", "musicstar.__main__")
+        )
     ]
 
 
@@ -269,11 +272,12 @@ SOUND = {
     "musicstar.train": "import safetensors.torch\nfrom musicstar.methods.base import Method",
     "musicstar.training": "def f():\n    from musicstar.train import run",
     "musicstar.scores": "def f():\n    import mido",
-    "musicstar.multipitch": "def f():\n    import essentia.standard",
+    "musicstar.evaluation": "",
+    "musicstar.evaluation.multipitch": "def f():\n    import essentia.standard",
     "musicstar.methods": "",
     "musicstar.methods.base": "from ..wavenet import Net\nfrom . import catalog",
     "musicstar.methods.catalog": "",
-    "musicstar.evaluate": "from musicstar import multipitch",
+    "musicstar.evaluation.measures": "from musicstar.evaluation import multipitch",
     "musicstar.jobs": "def f():\n    from musicstar.methods import base",
     "musicstar.ui": "",
     "musicstar.ui.page": "import gradio\nfrom musicstar import jobs\nfrom musicstar.ui.player import Player",
@@ -285,7 +289,7 @@ SOUND = {
     "survey.ui.page": "import gradio\nfrom musicstar.ui import player",
     "survey.session": "from db import store",
 }
-PACKAGES = {"musicstar", "musicstar.methods", "musicstar.ui", "db", "survey", "survey.ui"}
+PACKAGES = {"musicstar", "musicstar.evaluation", "musicstar.methods", "musicstar.ui", "db", "survey", "survey.ui"}
 
 
 def broken(sources: Mapping[str, str]) -> set[str]:
@@ -315,7 +319,11 @@ def test_a_sound_project_breaks_no_rule() -> None:
         ("survey_and_db_on_their_own", "survey.ui.page", "from musicstar.ui import page"),
         ("survey_and_db_on_their_own", "survey.ui.page", "import musicstar.audio"),
         ("survey_and_db_on_their_own", "db.store", "from survey import session"),
-        ("survey_and_db_on_their_own", "musicstar.evaluate", "try:\n    import db.store\nfinally:\n    pass"),
+        (
+            "survey_and_db_on_their_own",
+            "musicstar.evaluation.measures",
+            "try:\n    import db.store\nfinally:\n    pass",
+        ),
         ("heavy_training", "musicstar.train", "import pandas"),
         ("heavy_training", "musicstar.wavenet", "class A:\n    import torchaudio"),
         ("heavy_training", "musicstar.wavenet", "def g():\n    import torchaudio"),
@@ -325,11 +333,11 @@ def test_a_sound_project_breaks_no_rule() -> None:
         ("heavy_training", "musicstar.training", "def g():\n    from musicstar import scores"),
         ("heavy_training", "musicstar", "import scipy.signal"),
         ("heavy_player", "musicstar.ui.player", "from musicstar.audio import Clip"),
-        ("essentia_in_the_app", "musicstar.evaluate", "def g():\n    import essentia"),
+        ("essentia_in_the_app", "musicstar.evaluation.measures", "def g():\n    import essentia"),
         (
             "essentia_in_the_app",
             "musicstar.jobs",
-            "def g():\n    from musicstar.multipitch import compare",
+            "def g():\n    from musicstar.evaluation.multipitch import compare",
         ),
         ("cycles", "musicstar.wavenet", "def g():\n    from musicstar.train import run"),
         ("cycles", "musicstar.methods.catalog", "from . import base"),

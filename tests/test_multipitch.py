@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from musicstar.audio import Clip, read
-from musicstar.multipitch import (
+from musicstar.evaluation.multipitch import (
     ContentSimilarity,
     EssentiaMissingError,
     Semitones,

@@ -21,6 +21,7 @@ of 0.509 and `silent_zero` of 0.421; unrelated pieces have 0.08 and 0.02.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import zip_longest
 
 import numpy as np
@@ -53,6 +54,11 @@ class ContentSimilarity:
     silent_one: float
     silent_zero: float
     voiced_only: float
+
+
+def is_installed() -> bool:
+    """Whether essentia is there to find pitches with."""
+    return find_spec("essentia") is not None
 
 
 def pitches(clip: Clip) -> list[Semitones]:

@@ -1,0 +1,155 @@
+"""`musicstar evaluate`: measure a folder of outputs, or those of our own methods."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from musicstar.files import write_whole
+from musicstar.methods.catalog import METHODS, Backbone
+
+if TYPE_CHECKING:
+    from musicstar.evaluation.measures import Measured
+    from musicstar.evaluation.outputs import Collection, Place
+    from musicstar.pairs import Pair
+
+
+def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]) -> None:
+    """Add the command to a parser's; `number` and `folder` read arguments as the other commands do."""
+    evaluate = commands.add_parser("evaluate", help="measure outputs against gold standards")
+    evaluate.add_argument("folder", nargs="?", metavar="FOLDER", help="outputs named PIECE.DIRECTION.SYSTEM.wav")
+    evaluate.add_argument("--golds", metavar="FOLDER", help="gold standards, where they do not lie beside the outputs")
+    evaluate.add_argument("--data", help="translate this instead: a folder with NNN.0.wav and NNN.3.wav, or a set")
+    evaluate.add_argument(
+        "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
+    )
+    evaluate.add_argument("--seconds", type=number(1), default=10.0, help="of each held-out piece")
+    evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
+    evaluate.add_argument(
+        "--backbone", default=Backbone.SPECTRAL.value, choices=[*(backbone.value for backbone in Backbone), "both"]
+    )
+    evaluate.add_argument("--out", type=folder, help="keep what is translated in this folder")
+    evaluate.add_argument(
+        "--record", action="store_true", help="write the similarity reached into the cards of the weights"
+    )
+    evaluate.add_argument(
+        "--content-by", choices=["essentia", "salience"], help="what finds the pitches; essentia where it is installed"
+    )
+    evaluate.add_argument("--no-style", action="store_true", help="leave the judges of style out")
+    evaluate.add_argument("--save", type=folder, metavar="FOLDER", help="write evaluation.md, .csv and .json here")
+    evaluate.add_argument("--plots", type=folder, metavar="FOLDER", help="write evaluation.html here")
+    shape = evaluate.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON")
+    shape.add_argument("--csv", action="store_true", help="print CSV")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from musicstar.evaluation import outputs
+
+    if (arguments.folder is None) == (arguments.data is None):
+        raise ValueError("give either a FOLDER of outputs or --data to translate")
+    if arguments.data is not None and arguments.golds is not None:
+        raise ValueError("--golds go with a FOLDER of outputs; --data has its own")
+    if arguments.folder is not None:
+        for option in ("held_out", "out", "record"):
+            if getattr(arguments, option):
+                raise ValueError(f"--{option.replace('_', '-')} goes with --data, not with a FOLDER of outputs")
+        golds = None if arguments.golds is None else Path(arguments.golds)
+        return _report(arguments, outputs.collect(Path(arguments.folder), golds=golds))
+    return _translate(arguments)
+
+
+def _translate(arguments: argparse.Namespace) -> int:
+    """Translate what --data names and measure that."""
+    from musicstar.evaluation import outputs, translating
+
+    if arguments.record and not arguments.held_out:
+        raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
+    pieces = _pairs(arguments)
+    backbones = list(Backbone) if arguments.backbone == "both" else [Backbone(arguments.backbone)]
+    methods = {}
+    for backbone in backbones:
+        wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
+        methods[backbone], left_out = translating.with_weights(wanted, backbone=backbone)
+        for name, reason in left_out.items():
+            _tell(f"{name} left out: {reason}")
+    with TemporaryDirectory() as scratch:
+        out = Path(arguments.out or scratch)
+        speeds = translating.write(pieces, methods, out, progress=_progress("translated"))
+
+        def record(measured: "list[Measured]") -> None:
+            for backbone in backbones if arguments.record else ():
+                translating.record(measured, backbone=backbone)
+
+        separated = list(translating.separate(pieces))
+        return _report(arguments, outputs.collect(out), speeds=speeds, separated=separated, then=record)
+
+
+def _pairs(arguments: argparse.Namespace) -> "list[Pair]":
+    from musicstar import pairs
+    from musicstar.starnet import reduce
+
+    folder = Path(arguments.data)
+    if not arguments.held_out:
+        return list(pairs.excerpt_pairs(folder))
+    data = reduce(folder, Path(arguments.held_out))
+    return list(pairs.set_pairs(data, data.split().test, seconds=arguments.seconds))
+
+
+def _report(
+    arguments: argparse.Namespace,
+    collection: "Collection",
+    *,
+    speeds: "Mapping[tuple[Place, str], float] | None" = None,
+    separated: list[tuple[str, Mapping[str, float]]] | None = None,
+    then: "Callable[[list[Measured]], None] | None" = None,
+) -> int:
+    """Measure a collection and print what comes of it; the exit status is 1 where a file was left out."""
+    from musicstar.evaluation import judges, multipitch, results, table
+    from musicstar.evaluation.measures import ContentBy, Ear, measure
+
+    content_by: ContentBy = arguments.content_by or ("essentia" if multipitch.is_installed() else "salience")
+    style = None if arguments.no_style else judges.load_judges()
+    measured, unread = measure(collection, Ear(content_by, style), speeds=speeds, progress=_progress("measured"))
+    for fault in [*collection.faults, *unread]:
+        _tell(fault)
+    if not measured:
+        raise ValueError("nothing could be measured")
+    distance = None if style is None else judges.frechet_distance
+    result = results.summarise(measured, content_by=content_by, frechet=distance, separated=separated or ())
+    told = {
+        "md": table.markdown(result) + "\n",
+        "csv": table.as_csv(result),
+        "json": json.dumps(results.as_json(result), indent=1) + "\n",
+    }
+    print(told["json" if arguments.json else "csv" if arguments.csv else "md"], end="")
+    if arguments.save is not None:
+        Path(arguments.save).mkdir(parents=True, exist_ok=True)
+        for suffix, text in told.items():
+            write_whole(Path(arguments.save) / f"evaluation.{suffix}", text.encode())
+    if arguments.plots is not None:
+        from musicstar.evaluation import plots
+
+        Path(arguments.plots).mkdir(parents=True, exist_ok=True)
+        plots.write(Path(arguments.plots) / "evaluation.html", result, measured)
+    if then is not None:
+        then(measured)
+    return 1 if collection.faults or unread else 0
+
+
+def _tell(fault: str) -> None:
+    print(f"musicstar: {fault}", file=sys.stderr)
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    """Tells how far it is on standard error, where that is a terminal."""
+
+    def told(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{what} {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return told

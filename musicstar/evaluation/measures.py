@@ -1,0 +1,205 @@
+"""What is measured of an output against its gold standard, and the measuring of a whole collection."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from musicstar import audio
+from musicstar.audio import AudioError, Clip
+from musicstar.domains import Domain
+from musicstar.evaluation import multipitch, notes, quality, salience
+from musicstar.evaluation.judges import Judges, OtherGolds
+from musicstar.evaluation.multipitch import Semitones
+from musicstar.evaluation.outputs import GOLD, UNRELATED, Collection, Place, target
+from musicstar.evaluation.spectra import levelled
+
+ContentBy = Literal["essentia", "salience"]
+FINDERS: Mapping[ContentBy, Callable[[Clip], list[Semitones]]] = {
+    "essentia": multipitch.pitches,
+    "salience": salience.pitches,
+}
+# Golds in each domain from which judges learn; the piece in question is not among them.
+LEAST_GOLDS = 4
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a figure is presented.
+
+    Attributes
+    ----------
+    group : the table it stands in
+    better : which way is better; "nearest" to `best`
+    best : the value of an output that equals its gold standard
+    """
+
+    title: str
+    unit: str
+    group: Literal["content", "style", "quality"]
+    better: Literal["higher", "lower", "nearest"]
+    best: float | None
+
+
+MEASURES = {
+    "content": Measure("content similarity", "", "content", "higher", 1.0),
+    "content_gain": Measure("gain over the input", "", "content", "higher", None),
+    "content_silent_zero": Measure("content, silence 0", "", "content", "higher", None),
+    "content_voiced": Measure("content, voiced", "", "content", "higher", 1.0),
+    "note_precision": Measure("note precision", "", "content", "higher", 1.0),
+    "note_recall": Measure("note recall", "", "content", "higher", 1.0),
+    "note_f1": Measure("note F1", "", "content", "higher", 1.0),
+    "octave_errors": Measure("octave slips", "", "content", "lower", 0.0),
+    "style_cosine": Measure("style cosine", "", "style", "higher", 1.0),
+    "target_probability": Measure("target-domain probability", "", "style", "higher", None),
+    "target_probability_real": Measure("the same, learned from the other golds", "", "style", "higher", None),
+    "frechet": Measure("Frechet distance", "", "style", "lower", 0.0),
+    "stft_distance": Measure("STFT distance", "", "quality", "lower", 0.0),
+    "mel_distance": Measure("log-mel distance", "dB", "quality", "lower", 0.0),
+    "modulation_distance": Measure("modulation distance", "dB", "quality", "lower", 0.0),
+    "modulation_level": Measure("modulation level", "dB", "quality", "nearest", 0.0),
+    "noise_bursts": Measure("noise bursts", "per s", "quality", "lower", 0.0),
+    "buzz": Measure("buzz", "dB", "quality", "nearest", 0.0),
+    "attack_sharpness": Measure("attack sharpness", "", "quality", "nearest", 1.0),
+    "upper_harmonics": Measure("upper harmonics", "dB", "quality", "nearest", 0.0),
+    "speed": Measure("times real time", "", "quality", "higher", None),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One output's figures.
+
+    Attributes
+    ----------
+    values : by name as in `MEASURES`; those of a whole system are not among them
+    frames : np.ndarray[N, D], style embeddings of its segments; None without judges
+    """
+
+    piece: str
+    direction: str
+    system: str
+    values: Mapping[str, float]
+    frames: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What one clip is to the measures; the clip is levelled."""
+
+    clip: Clip
+    pitches: Sequence[Semitones]
+    notes: Sequence[notes.Note]
+    embedding: np.ndarray | None
+    frames: np.ndarray | None
+
+
+class Ear:
+    """Listens to files.
+
+    Parameters
+    ----------
+    content_by : what finds the pitches
+    judges : of style; None where there are no weights
+    """
+
+    def __init__(self, content_by: ContentBy, judges: Judges | None) -> None:
+        self.content_by, self.judges = content_by, judges
+        # A gold standard is listened to beside each of its outputs, and as another piece's unrelated one.
+        self.hear = lru_cache(maxsize=8)(self._hear)
+
+    def _hear(self, path: Path) -> Heard:
+        clip = levelled(audio.read(path, sample_rate=None))
+        pitches = FINDERS[self.content_by](clip)
+        embedding, frames = (None, None) if self.judges is None else (self.judges.embed(clip), self.judges.frames(clip))
+        return Heard(clip, pitches, notes.notes(pitches), embedding, frames)
+
+    def other_golds(self, collection: Collection) -> OtherGolds | None:
+        """Judges that have heard the collection's other gold standards; None where these are too few to tell apart."""
+        paths = {(piece, target(direction)): files[GOLD] for (piece, direction), files in collection.files.items()}
+        pieces = {domain: [name for name, other in paths if other is domain] for _, domain in paths}
+        if self.judges is None or len(pieces) < 2 or min(map(len, pieces.values())) < LEAST_GOLDS:
+            return None
+        clips = {}
+        for place, path in paths.items():
+            with suppress(AudioError):
+                clips[place] = levelled(audio.read(path, sample_rate=None))
+        return self.judges.other_golds(clips)
+
+    def compare(self, output: Heard, gold: Heard, towards: Domain) -> dict[str, float]:
+        """Every figure of one output."""
+        content = multipitch.compare(output.pitches, gold.pitches)
+        played = notes.compare(output.notes, gold.notes)
+        values = {
+            "content": content.silent_one,
+            "content_silent_zero": content.silent_zero,
+            "content_voiced": content.voiced_only,
+            "note_precision": played.precision,
+            "note_recall": played.recall,
+            "note_f1": played.f1,
+            "octave_errors": notes.octave_errors(output.pitches, gold.pitches),
+            **quality.measure(output.clip, gold.clip),
+        }
+        if self.judges is not None and output.embedding is not None and gold.embedding is not None:
+            values["style_cosine"] = float(output.embedding @ gold.embedding)
+            if towards in self.judges.domains:
+                values["target_probability"] = self.judges.target_probability(output.clip, towards)
+        return values
+
+
+def measure(
+    collection: Collection,
+    ear: Ear,
+    *,
+    speeds: Mapping[tuple[Place, str], float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Measured], list[str]]:
+    """Measure a collection, the three fixed references included.
+
+    Parameters
+    ----------
+    speeds : by place and system, seconds of audio made per second of work, where that is known
+    progress : told how many places are done, and of how many
+
+    Returns
+    -------
+    the figures, and a sentence for each file that could not be read
+    """
+    found: list[Measured] = []
+    faults: dict[Path, str] = {}
+
+    others = ear.other_golds(collection)
+
+    def hear(path: Path) -> Heard | None:
+        if path not in faults:
+            try:
+                return ear.hear(path)
+            except AudioError as error:
+                faults[path] = str(error)
+        return None
+
+    for done, (place, systems) in enumerate(sorted(collection.files.items()), 1):
+        piece, direction = place
+        towards = target(direction)
+        gold = hear(systems[GOLD])
+        if gold is None:
+            faults[systems[GOLD]] += f"; nothing of {piece}.{direction} can be measured without its gold standard"
+            continue
+        foreign = collection.unrelated(place)
+        for system, path in {**systems, **({UNRELATED: foreign} if foreign else {})}.items():
+            heard = hear(path)
+            if heard is None:
+                continue
+            values = ear.compare(heard, gold, towards)
+            if others is not None and towards in others.domains:
+                values["target_probability_real"] = others.target_probability(heard.clip, towards, piece=piece)
+            values["speed"] = (speeds or {}).get((place, system), math.nan)
+            found.append(Measured(piece, direction, system, values, heard.frames))
+        if progress is not None:
+            progress(done, len(collection.files))
+    return found, list(faults.values())
