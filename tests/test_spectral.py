@@ -24,7 +24,7 @@ def networks() -> tuple[spectral.Encoder, spectral.Decoder]:
 @torch.no_grad()
 def play(wav: torch.Tensor, encoder: spectral.Encoder, decoder: spectral.Decoder) -> torch.Tensor:
     voices = torch.tensor([3])
-    magnitudes, hidden = decoder(encoder(spectral.features(wav), voices), voices)
+    magnitudes, hidden = decoder.draw(decoder(encoder(spectral.features(wav), voices), voices), voices, None)
     return spectral.istft(spectral.magnitude(magnitudes) * decoder.phasors(hidden, spectral.stft(wav)))
 
 
@@ -37,7 +37,10 @@ def test_latents_have_the_papers_rate() -> None:
     encoder, decoder = networks()
     latents = encoder(spectral.features(noise(2, 7 * LATENT_SAMPLES)), torch.tensor([0, 5]))
     assert latents.shape == (2, 64, 7)
-    magnitudes, hidden = decoder(latents, torch.tensor([1, 2]))
+    voices = torch.tensor([1, 2])
+    told = decoder(latents, voices)
+    assert told.shape == (2, 28, TINY.width)
+    magnitudes, hidden = decoder.draw(told, voices, torch.zeros(2, 28, TINY.noise_channels))
     assert magnitudes.shape == (2, spectral.BINS, 28)
     assert hidden.shape == (2, 28, TINY.width)
 
@@ -59,10 +62,11 @@ def test_voice_and_phase_reach_the_output() -> None:
     encoder, decoder = networks()
     features = spectral.features(noise(1, 8 * LATENT_SAMPLES))
     latents = encoder(features, torch.tensor([0]))
-    assert not torch.allclose(decoder(latents, torch.tensor([1]))[0], decoder(latents, torch.tensor([2]))[0])
+    one, other = torch.tensor([1]), torch.tensor([2])
+    assert not torch.allclose(decoder(latents, one), decoder(latents, other))
     untrained = spectral.Decoder(TINY)
     cue = spectral.stft(noise(1, 8 * LATENT_SAMPLES, seed=1))
-    phasors = untrained.phasors(untrained(latents, torch.tensor([1]))[1], cue)
+    phasors = untrained.phasors(untrained.draw(untrained(latents, one), one, None)[1], cue)
     assert torch.allclose(phasors, cue / cue.abs(), atol=1e-3), "before training the phases are the cue's own"
 
 
@@ -78,12 +82,14 @@ def test_candidate_phasors_follow_harmonics() -> None:
     assert torch.allclose(made, true / true.abs(), atol=0.05)
 
 
-def test_losses_vanish_on_gold_alone() -> None:
-    gold, other = noise(1, 8 * LATENT_SAMPLES), noise(1, 8 * LATENT_SAMPLES, seed=1)
-    for predicted, least, most in ((gold, 0.0, 1e-5), (other, 0.05, 10.0)):
-        for value in spectral.magnitude_losses(spectral.log_magnitude(predicted), spectral.stft(gold).abs()).values():
-            assert least <= value <= most
-        assert least <= spectral.waveform_loss(predicted, gold) <= most
+def test_distances_vanish_between_equals_alone() -> None:
+    gold, other = noise(1, 16 * LATENT_SAMPLES), noise(1, 16 * LATENT_SAMPLES, seed=1)
+    aim = spectral.resolutions(gold)
+    for heard, least, most in ((gold, 0.0, 2e-3), (other, 0.05, 10.0)):
+        distances = spectral.magnitude_distances(spectral.log_magnitude(heard), spectral.log_magnitude(gold))
+        assert set(distances) == {"log", "power", "mel", "patch"}
+        assert all(least <= value <= most for value in distances.values())
+        assert least <= spectral.waveform_distance(spectral.resolutions(heard), aim, aim) <= most
 
 
 def test_distortion_shifts_pitch_by_no_more_than_asked() -> None:

@@ -1,0 +1,99 @@
+"""The families of networks behind one face: what is drawn, and how it is scored."""
+
+import pytest
+import torch
+
+from musicstar import backbones
+from musicstar.backbones import Sampling, SpectralModel
+from musicstar.domains import Domain, Voice
+from musicstar.losses import LossConfig, Step
+from musicstar.methods.method import take_sources
+from musicstar.spectral import LATENT_SAMPLES, SpectralConfig
+
+TINY = SpectralConfig(width=16, hidden=24, phase_rank=8)
+
+
+@pytest.fixture(scope="module")
+def model() -> SpectralModel:
+    torch.manual_seed(0)
+    model = SpectralModel(TINY, (Voice.CV, Voice.SP)).eval()
+    torch.nn.init.normal_(model.decoder.magnitude.weight, std=0.5)
+    return model
+
+
+def draw(model: SpectralModel, sampling: Sampling, *, frames: int = 30, first: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(2, 64, 30, generator=generator)[..., first : first + frames]
+    cue = 0.05 * torch.randn(2, 30 * LATENT_SAMPLES, generator=generator)
+    cue = cue[:, first * LATENT_SAMPLES : (first + frames) * LATENT_SAMPLES]
+    with torch.inference_mode():
+        return model.decode(latents, (Voice.CV, Voice.SP), cue=cue, sampling=sampling, progress=lambda share: None)
+
+
+def test_a_seed_repeats_and_another_varies_as_much_as_the_temperature_says(model: SpectralModel) -> None:
+    first = draw(model, Sampling(seed=1))
+    assert torch.equal(draw(model, Sampling(seed=1)), first)
+    still = draw(model, Sampling(seed=1, temperature=0.0))
+    assert torch.equal(draw(model, Sampling(seed=2, temperature=0.0)), still)
+    apart = [(draw(model, Sampling(seed=2, temperature=t)) - still).norm() for t in (0.1, 1.0)]
+    assert 0 < 3 * apart[0] < apart[1]
+    assert not torch.allclose(draw(model, Sampling(seed=2)), first)
+
+
+def test_a_stretch_of_a_clip_varies_as_the_whole_does(model: SpectralModel) -> None:
+    whole = draw(model, Sampling())
+    part = draw(model, Sampling(start_samples=8 * LATENT_SAMPLES), frames=22, first=8)
+    # The networks look a bounded way; past that the samples are the same.
+    assert torch.allclose(part[:, 10 * LATENT_SAMPLES :], whole[:, 18 * LATENT_SAMPLES :], atol=1e-5)
+    elsewhere = draw(model, Sampling(), frames=22, first=8)
+    assert not torch.allclose(elsewhere[:, 10 * LATENT_SAMPLES :], whole[:, 18 * LATENT_SAMPLES :], atol=1e-5)
+
+
+def test_in_pairs_outputs_that_vary_as_the_gold_score_better_than_their_mean() -> None:
+    """Worked by hand on standard normals: 2 / sqrt(pi) - 1 / sqrt(pi) = 0.564 against sqrt(2 / pi) = 0.798."""
+    generator = torch.Generator().manual_seed(0)
+    gold, one, other = torch.randn(3, 100_000, generator=generator)
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"l1": (a - b).abs().mean()}
+
+    varied = backbones._less_half(backbones._scores([distance(one, gold), distance(other, gold)]), distance(one, other))
+    mean = backbones._scores([distance(torch.zeros_like(gold), gold)])
+    assert varied["l1"] == pytest.approx(0.564, abs=0.01)
+    assert mean["l1"] == pytest.approx(0.798, abs=0.01)
+
+
+def test_energy_is_asked_for_from_its_share_on(model: SpectralModel) -> None:
+    generator = torch.Generator().manual_seed(3)
+    sound = 0.05 * torch.randn(3, 16_000, generator=generator)
+    voices = torch.tensor([Voice.CV, Voice.SP, Voice.CV])
+    config = LossConfig(waveform=0.5, waveform_from=0.5, energy_from=0.5)
+    terms = {}
+    for share in (0.4, 0.6):
+        model.decoder.noise.weight.grad = None
+        step = Step(0, share, torch.Generator().manual_seed(4), config)
+        losses = model.reconstruction(model.encode(sound, voices), sound, sound, voices, step)
+        torch.autograd.backward(losses.total)
+        terms[share] = set(losses.terms)
+        moved = model.decoder.noise.weight.grad
+        assert (moved is not None and bool(moved.abs().sum() > 0)) == (share > 0.5)
+    assert terms[0.6] - terms[0.4] == {"waveform"}
+
+
+def test_half_of_what_starnets_voices_learn_from_is_starnets_other_domain() -> None:
+    targets = [Voice.CV, Voice.SP] * 6
+    heard = [
+        (target, source)
+        for index in range(2)
+        for target, source in zip(
+            targets,
+            take_sources(targets, tuple(Domain), Step(index, 0.0, torch.Generator(), LossConfig())),
+            strict=True,
+        )
+    ]
+    assert all(source.is_mixture and source.domain is not target.domain for target, source in heard)
+    for target, other in ((Voice.CV, Voice.SP), (Voice.SP, Voice.CV)):
+        counts = [heard.count((target, source)) for source in (other, Voice.FG, Voice.TH)]
+        assert counts == [6, 3, 3]
+    two = take_sources(targets, (Domain.CV, Domain.SP), Step(0, 0.0, torch.Generator(), LossConfig()))
+    assert two == [Voice.SP, Voice.CV] * 6
