@@ -105,8 +105,12 @@ class Model(nn.Module, ABC):
     def match_latents(self, aim: "Model") -> None:
         """Begin with latents as centred and spread as those of `aim`, where this family can."""
 
-    def measure_latents(self, sounds: Sequence[Tensor], voice: Voice) -> None:
-        """Settle what is known of the latents on sounds Tensor[B, T], asked for `voice`, where this family keeps it."""
+    def measure_latents(self, inputs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Settle what is known of the latents on sounds Tensor[B, T] and the voices asked for, where that is kept."""
+
+    def standardised(self, sound: Tensor, voices: Tensor) -> Tensor:
+        """The latents of a sound, each dimension by its median and spread: Tensor[B, T] -> Tensor[B, 64, T / 800]."""
+        return (self.encode(sound, voices) - self.latent_centre[:, None]) / self.latent_spread[:, None]
 
 
 class SpectralModel(Model):
@@ -129,19 +133,17 @@ class SpectralModel(Model):
         self.encoder.spread.copy_(aim.latent_spread)
 
     @torch.no_grad()
-    def measure_latents(self, sounds: Sequence[Tensor], voice: Voice) -> None:
+    def measure_latents(self, inputs: Sequence[tuple[Tensor, Tensor]]) -> None:
         norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None
-        self.train()
-        asked = [torch.full((len(sound),), voice, device=sound.device) for sound in sounds]
-        for sound, voices in zip(sounds, asked, strict=True):
-            self.encode(sound, voices)
+        if norms:
+            self.train()
+            for sound, voices in inputs:
+                self.encode(sound, voices)
         self.eval()
-        latents = torch.cat(
-            [self.encode(*pair).transpose(1, 2).flatten(0, 1) for pair in zip(sounds, asked, strict=True)]
-        )
+        latents = torch.cat([self.encode(*pair).transpose(1, 2).flatten(0, 1) for pair in inputs])
         self.latent_centre.copy_(latents.median(dim=0).values)
         self.latent_spread.copy_((latents - self.latent_centre).abs().median(dim=0).values.clamp(min=0.01))
 

@@ -20,6 +20,8 @@ class LossConfig:
     latent_noise : standard deviation of noise on the latents
     warp_semitones : largest local pitch shift of the input
     equaliser_db : largest random equalisation of the input
+    guided_until : share of the run during which a WaveNet's decoder is given the latents of a finished spectral
+        autoencoder, and its encoder is taught to give the same
     adversary : weight of the reversed gradient of the domain classifier
     adversary_ramp_steps : over which that weight grows from nothing
     adversary_steps : steps of the classifier for each step of the model
@@ -31,6 +33,7 @@ class LossConfig:
     latent_noise: float = 0.0
     warp_semitones: float = 0.0
     equaliser_db: float = 0.0
+    guided_until: float = 0.0
     adversary: float = 0.0
     adversary_ramp_steps: int = 0
     adversary_steps: int = 1
@@ -48,6 +51,7 @@ class Step:
     config : the loss's settings
     augment : whether inputs are distorted (false in validation)
     fit_adversary : minimises a loss of the domain classifier's parameters for this batch
+    guide : latents of a finished autoencoder, where there is one: sound Tensor[B, T], voices -> Tensor[B, 64, N]
     """
 
     index: int
@@ -56,6 +60,7 @@ class Step:
     config: LossConfig
     augment: bool = True
     fit_adversary: Callable[[Callable[[], Tensor]], None] = field(default=lambda loss: None)
+    guide: Callable[[Tensor, Tensor], Tensor] | None = None
 
     @property
     def ramp(self) -> float:
@@ -70,3 +75,7 @@ class Losses:
 
     total: Tensor
     terms: Mapping[str, Tensor]
+
+    def plus(self, terms: Mapping[str, Tensor]) -> "Losses":
+        """With further terms, each added to the total."""
+        return Losses(sum(terms.values(), start=self.total), {**self.terms, **terms})

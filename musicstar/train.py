@@ -7,7 +7,7 @@ curve as one that was not.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,60 +20,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from musicstar import backbones, checkpoint
 from musicstar.backbones import Model
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Voice
 from musicstar.guess import DomainGuesser, GuessTraining
 from musicstar.losses import Losses, Step
-from musicstar.methods.catalog import Backbone
 from musicstar.methods.method import Method
 from musicstar.methods.registry import CLASSES
-from musicstar.methods.single import UNTOLD, SingleInstrument
+from musicstar.methods.single import SingleInstrument
+from musicstar.parts import TrainingParts
 from musicstar.recipes import TrainConfig
 from musicstar.runfolder import RunFolder
 from musicstar.starnet import Reduced, Windows
 
 VALIDATION_BATCHES = 8
-
-
-class TrainingParts:
-    """The network in training, and the finished ones its loss looks at."""
-
-    def __init__(self, recipe: str, net: nn.Module, library: checkpoint.Library, device: torch.device) -> None:
-        self.recipe, self.net, self.library, self.device = recipe, net, library, device
-        self.finished: dict[Path, nn.Module] = {}
-        self.backbone = Backbone.WAVENET if isinstance(net, backbones.WaveNetModel) else Backbone.SPECTRAL
-
-    def autoencoder(self, recipe: str, voice: Voice) -> Model:
-        """The model in training for its own recipe, finished weights for any other."""
-        if recipe == self.recipe:
-            assert isinstance(self.net, Model)
-            return self.net
-        path = self._path(recipe, voice)
-        if path not in self.finished:
-            self.finished[path] = backbones.load(path).to(self.device)
-        model = self.finished[path]
-        assert isinstance(model, Model)
-        return model
-
-    def partner(self, recipe: str, voice: Voice) -> Model:
-        """The universal autoencoder there is; the encoder in training becomes bound to it."""
-        return self.autoencoder("universal", voice)
-
-    def separator(self, domain: Domain) -> nn.Module:
-        """The separator in training."""
-        return self.net
-
-    def sha256(self, recipe: str, voice: Voice) -> str:
-        """Which finished weights `autoencoder` gives."""
-        return checkpoint.Card.read(self._path(recipe, voice).with_suffix(".json")).sha256
-
-    def _path(self, recipe: str, voice: Voice) -> Path:
-        path = self.library.find(self.backbone, recipe, voice.label)
-        if path is None:
-            raise checkpoint.CheckpointError(
-                f"training {self.recipe} needs {self.backbone} weights of {recipe} for {voice.label}, "
-                f"and there are none in {', '.join(map(str, self.library.folders))}: train {recipe} first"
-            )
-        return path
 
 
 class Objective(nn.Module):
@@ -122,6 +80,7 @@ class Run:
             assert isinstance(self.net, Model)
             self.net.match_latents(parts.autoencoder("universal", self.voices[0]))
             self.partner = parts.sha256("universal", self.voices[0])
+        self.guide = parts.guide(self.voices[0]) if settings.loss.guided_until else None
         self.adversary: nn.Module | None = None
         method: Method | GuessTraining
         if isinstance(self.net, DomainGuesser):
@@ -196,7 +155,7 @@ class Run:
         # Layers that draw at random (dropout) use the global generator, which must not depend on the past either.
         torch.manual_seed(seed)
         batch = self._windows(self.split.train, self.step * self.world + self.rank, settings.seed)
-        step = Step(self.step, share, generator, settings.loss, fit_adversary=self._fit_adversary)
+        step = Step(self.step, share, generator, settings.loss, fit_adversary=self._fit_adversary, guide=self.guide)
         with self._autocast():
             losses: Losses = self.wrapped(batch, step)
         self.optimizers[0].zero_grad(set_to_none=True)
@@ -278,7 +237,7 @@ class Run:
         """Load the finished weights of another configuration."""
         for path, card in library.cards().items():
             if card.training.get("configuration") == configuration:
-                self.net.load_state_dict(checkpoint.load(path)[1])
+                self.net.load_state_dict(_renamed(checkpoint.load(path)[1], card.voices, self.settings.voices))
                 return
         raise checkpoint.CheckpointError(
             f"{self.name} begins with the weights of {configuration}, and there are none in "
@@ -287,15 +246,12 @@ class Run:
 
     def _export(self) -> None:
         """Write the weights as a checkpoint that translation can use."""
-        if self.settings.recipe == "universal":
-            assert isinstance(self.net, Model)
-            self.net.measure_latents(
-                [
-                    self._windows(self.split.train, index, 2_000_003).heard[:, self.voices].flatten(0, 1)
-                    for index in range(8)
-                ],
-                UNTOLD,
-            )
+        method = self.objective.method
+        if isinstance(self.net, Model) and isinstance(method, Method):
+            batches = [self._windows(self.split.train, index, 2_000_003) for index in range(8)]
+            inputs = [pair for batch in batches for pair in method.encoder_inputs(batch, self.voices)]
+            if inputs:
+                self.net.measure_latents([(sound, voices.to(self.device)) for sound, voices in inputs])
         training = {
             "configuration": self.name,
             **({"begun_with": self.settings.begin_with} if self.settings.begin_with else {}),
@@ -376,6 +332,13 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+
+
+def _renamed(tensors: dict[str, Tensor], old: Sequence[str], new: Sequence[str]) -> dict[str, Tensor]:
+    """Tensors of a model of one voice as those of a model of another."""
+    if len(old) != 1 or len(new) != 1:
+        return tensors
+    return {name.replace(f"decoders.{old[0]}.", f"decoders.{new[0]}."): tensor for name, tensor in tensors.items()}
 
 
 def _described(data: Reduced) -> str:

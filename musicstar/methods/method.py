@@ -42,6 +42,10 @@ class Method(ABC):
         `voices` are those of the model in training; the items of the batch take turns among them.
         """
 
+    def encoder_inputs(self, batch: Windows, voices: tuple[Voice, ...]) -> list[tuple[Tensor, Tensor]]:
+        """What the encoder in training hears of a batch, Tensor[B, T], and is asked for, int64 Tensor[B]; all of it."""
+        return []
+
     @classmethod
     @abstractmethod
     def voices(cls, direction: Direction) -> tuple[Voice, ...]:
@@ -235,8 +239,23 @@ class TranslationSupervised(Method):
         targets = take_turns(voices, len(batch.heard), step)
         heard = pick(batch.heard, take_sources(targets, tuple(Domain)[: batch.heard.shape[1] // 3], step))
         wanted = torch.tensor(targets, device=heard.device)
-        latents = model.encode_distorted(heard, wanted, step)
-        return model.reconstruction(latents, heard, pick(batch.gold, targets), wanted, step)
+        latents, guided = encode_guided(model, heard, wanted, step)
+        losses = model.reconstruction(latents, heard, pick(batch.gold, targets), wanted, step)
+        return losses.plus(guided)
+
+    def encoder_inputs(self, batch: Windows, voices: tuple[Voice, ...]) -> list[tuple[Tensor, Tensor]]:
+        return [
+            (batch.heard[:, voice.domain.others[0].mixture], torch.full((len(batch.heard),), voice)) for voice in voices
+        ]
+
+
+def encode_guided(model: Model, heard: Tensor, told: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    """The latents to decode, and what the encoder is to learn beside: while it is guided, to give its guide's."""
+    latents = model.encode_distorted(heard, told, step)
+    if step.guide is None or step.share >= step.config.guided_until:
+        return latents, {}
+    aim = step.guide(heard, told)
+    return aim, {"guide": (latents - aim).abs().mean()}
 
 
 def take_turns(voices: tuple[Voice, ...], batch: int, step: Step) -> list[Voice]:

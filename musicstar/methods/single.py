@@ -9,7 +9,7 @@ from musicstar.backbones import Model
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import NeedsStems, Parts, Sound, Stream
-from musicstar.methods.method import Method, pick, take_turns
+from musicstar.methods.method import Method, encode_guided, pick, take_turns
 from musicstar.starnet import Windows
 
 # The universal encoder is not told what it hears: it is always asked as if for this one voice.
@@ -32,14 +32,17 @@ class SingleInstrument(Method):
         turns = take_turns(voices, len(batch.heard), step)
         heard, gold = pick(batch.heard, turns), pick(batch.gold, turns)
         told = torch.tensor(turns, device=heard.device)
-        latents = model.encode_distorted(heard, torch.full_like(told, UNTOLD), step)
-        losses = model.reconstruction(latents, heard, gold, told, step)
+        latents, guided = encode_guided(model, heard, torch.full_like(told, UNTOLD), step)
+        losses = model.reconstruction(latents, heard, gold, told, step).plus(guided)
         weight, classifier = step.config.adversary, self.classifier
         if not weight or classifier is None:
             return losses
         step.fit_adversary(lambda: classifier(latents.detach(), told))
         fooled = classifier(gradient_reversed(latents, weight * step.ramp), told)
-        return Losses(losses.total + fooled, {**losses.terms, "classifier": fooled})
+        return losses.plus({"classifier": fooled})
+
+    def encoder_inputs(self, batch: Windows, voices: tuple[Voice, ...]) -> list[tuple[Tensor, Tensor]]:
+        return [(batch.heard[:, voice], torch.full((len(batch.heard),), UNTOLD)) for voice in voices]
 
     @classmethod
     def voices(cls, direction: Direction) -> tuple[Voice, ...]:

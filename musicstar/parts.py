@@ -1,0 +1,66 @@
+"""What a method's loss looks at while its own network is in training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from musicstar import backbones, checkpoint
+from musicstar.backbones import Model
+from musicstar.domains import Domain, Voice
+from musicstar.methods.catalog import Backbone
+
+
+class TrainingParts:
+    """The network in training, and the finished ones its loss looks at."""
+
+    def __init__(self, recipe: str, net: nn.Module, library: checkpoint.Library, device: torch.device) -> None:
+        self.recipe, self.net, self.library, self.device = recipe, net, library, device
+        self.finished: dict[Path, nn.Module] = {}
+        self.backbone = Backbone.WAVENET if isinstance(net, backbones.WaveNetModel) else Backbone.SPECTRAL
+
+    def autoencoder(self, recipe: str, voice: Voice) -> Model:
+        """The model in training for its own recipe, finished weights for any other."""
+        if recipe == self.recipe:
+            assert isinstance(self.net, Model)
+            return self.net
+        path = self._path(recipe, voice)
+        if path not in self.finished:
+            self.finished[path] = backbones.load(path).to(self.device)
+        model = self.finished[path]
+        assert isinstance(model, Model)
+        return model
+
+    def guide(self, voice: Voice) -> Callable[[Tensor, Tensor], Tensor]:
+        """Standardised latents of the finished spectral autoencoder of the recipe in training."""
+        teacher = backbones.load(self._path(self.recipe, voice, backbone=Backbone.SPECTRAL)).to(self.device)
+        assert isinstance(teacher, Model)
+
+        def standardised(sound: Tensor, voices: Tensor) -> Tensor:
+            with torch.no_grad():
+                return teacher.standardised(sound, voices)
+
+        return standardised
+
+    def partner(self, recipe: str, voice: Voice) -> Model:
+        """The universal autoencoder there is; the encoder in training becomes bound to it."""
+        return self.autoencoder("universal", voice)
+
+    def separator(self, domain: Domain) -> nn.Module:
+        """The separator in training."""
+        return self.net
+
+    def sha256(self, recipe: str, voice: Voice) -> str:
+        """Which finished weights `autoencoder` gives."""
+        return checkpoint.Card.read(self._path(recipe, voice).with_suffix(".json")).sha256
+
+    def _path(self, recipe: str, voice: Voice, *, backbone: Backbone | None = None) -> Path:
+        backbone = backbone or self.backbone
+        path = self.library.find(backbone, recipe, voice.label)
+        if path is None:
+            raise checkpoint.CheckpointError(
+                f"training {self.recipe} needs {backbone} weights of {recipe} for {voice.label}, "
+                f"and there are none in {', '.join(map(str, self.library.folders))}: train {recipe} first"
+            )
+        return path
