@@ -19,6 +19,7 @@ from musicstar import checkpoint, spectral, wavenet
 from musicstar.audio import LEVEL_RMS, mulaw_decode, mulaw_encode
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
+from musicstar.evaluation.style import DomainJudge, JudgeConfig, StyleConfig, StyleNet
 from musicstar.generate import Chunking, generate
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
@@ -343,12 +344,19 @@ class PooledClassifier(nn.Module):
         return F.cross_entropy(self.classifier(latents), voices - 1 - (voices > Voice.SP).long())
 
 
+Listener = DomainGuesser | StyleNet | DomainJudge
+
+
 def build(
     backbone: str, recipe: str, voices: Sequence[Voice], sizes: Mapping[str, Any]
-) -> Model | Separator | DomainGuesser:
+) -> Model | Separator | Listener:
     """Networks with fresh weights, of the sizes a checkpoint's card or a configuration gives."""
     if recipe == "guess":
         return DomainGuesser(parse(GuessConfig, sizes))
+    if recipe == "style":
+        return StyleNet(parse(StyleConfig, sizes))
+    if recipe == "judge":
+        return DomainJudge(parse(JudgeConfig, sizes), tuple(voices))
     if recipe == "separation":
         return Separator(parse(DemucsConfig, sizes), voices)
     encoder_only = recipe == "embedding"
@@ -359,7 +367,7 @@ def build(
     raise ValueError(f"{backbone} has no networks for {recipe}; expected spectral or wavenet")
 
 
-def load(path: Path) -> Model | Separator | DomainGuesser:
+def load(path: Path) -> Model | Separator | Listener:
     """The networks of a checkpoint, ready to be used; raises CheckpointError where the tensors do not fit its card."""
     card, tensors = checkpoint.load(path)
     net = build(card.backbone, card.recipe, [Voice.from_label(label) for label in card.voices], card.config)

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 BACKBONES = ("spectral", "wavenet", "demucs", "cnn9")
-RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess", "concepts")
+RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess", "style", "judge", "concepts")
 
 
 class CheckpointError(ValueError):

@@ -11,6 +11,8 @@ from musicstar.losses import LossConfig
 # All shipped parts, in an order in which each finds what it builds on.
 EVERYTHING = (
     "guess-domain",
+    "style-triplet",
+    "style-judge",
     "spectral-mixture",
     "spectral-universal",
     "spectral-decoders",
@@ -71,7 +73,7 @@ class TrainConfig:
     """
 
     backbone: Literal["spectral", "wavenet", "demucs"]
-    recipe: Literal["universal", "separation", "embedding", "stem", "mixture", "guess"]
+    recipe: Literal["universal", "separation", "embedding", "stem", "mixture", "guess", "style", "judge"]
     voices: tuple[str, ...]
     steps: int
     optimizer: OptimizerConfig

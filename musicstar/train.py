@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from musicstar import backbones, checkpoint
 from musicstar.backbones import Model
 from musicstar.domains import Voice
+from musicstar.evaluation.style import DomainJudge, JudgeTraining, StyleNet, StyleTraining
 from musicstar.guess import DomainGuesser, GuessTraining
 from musicstar.losses import Losses, Step
 from musicstar.methods.method import Method
@@ -33,11 +34,13 @@ from musicstar.starnet import Reduced, Windows
 
 VALIDATION_BATCHES = 8
 
+Listening = GuessTraining | StyleTraining | JudgeTraining
+
 
 class Objective(nn.Module):
     """A method's loss as a module, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, net: nn.Module, method: Method | GuessTraining, voices: tuple[Voice, ...]) -> None:
+    def __init__(self, net: nn.Module, method: Method | Listening, voices: tuple[Voice, ...]) -> None:
         super().__init__()
         self.net = net
         self.method = method
@@ -82,9 +85,13 @@ class Run:
             self.partner = parts.sha256("universal", self.voices[0])
         self.guide = parts.guide(self.voices[0]) if settings.loss.guided_until else None
         self.adversary: nn.Module | None = None
-        method: Method | GuessTraining
+        method: Method | Listening
         if isinstance(self.net, DomainGuesser):
             method = GuessTraining(self.net)
+        elif isinstance(self.net, StyleNet):
+            method = StyleTraining(self.net)
+        elif isinstance(self.net, DomainJudge):
+            method = JudgeTraining(self.net)
         else:
             method = next(kind for kind in CLASSES.values() if kind.recipe == settings.recipe)(parts)
         if isinstance(method, SingleInstrument) and settings.loss.adversary:

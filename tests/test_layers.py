@@ -27,6 +27,7 @@ LAYERS = {
     "musicstar.training": 2,
     "musicstar.evaluation": 2,
     "musicstar.evaluation.command": 5,
+    "musicstar.evaluation.style": 1,  # networks, which are trained and stored as all are
     "musicstar.pairs": 2,
     "musicstar.stimuli": 2,
     "musicstar.desk": 3,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from musicstar import audio, spectral
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.checkpoint import Library
-from musicstar.domains import MIXTURES, Domain, Voice
+from musicstar.domains import Domain, Voice
 from musicstar.evaluation import judges as judging
 from musicstar.evaluation import style
 from musicstar.evaluation.judges import Judges, OtherGolds, fit, frechet_distance, stretches
@@ -26,6 +26,8 @@ from musicstar.evaluation.style import (
 )
 from musicstar.losses import LossConfig, Step
 from musicstar.starnet import Windows
+
+MIXTURES = tuple(domain.mixture for domain in Domain)
 
 
 def step(*, augment: bool = True) -> Step:

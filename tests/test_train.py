@@ -28,6 +28,7 @@ SHRUNK = {
     "spectral": "[network]\nwidth = 16\nhidden = 24\nphase_rank = 8\n",
     "separation": "[network]\nchannels = 4\ndepth = 2\n",
     "guess": "[network]\nchannels = 4\nbands = 24\n",
+    "style": "[network]\n",
     "wavenet": (
         "[network.encoder]\nblocks = 1\nlayers = 2\nchannels = 8\n"
         "[network.decoder]\nblocks = 1\nlayers = 2\nchannels = 8\nskip_channels = 8\n"
@@ -111,7 +112,9 @@ def test_what_was_trained_translates(trained: Path, data: Path, family: str) -> 
         assert np.abs(translation.mix.wav).max() > 0
 
 
-@pytest.mark.parametrize("name", ["spectral-universal", "separation-sp", "guess-domain", "wavenet-mixture"])
+@pytest.mark.parametrize(
+    "name", ["spectral-universal", "separation-sp", "guess-domain", "style-triplet", "style-judge", "wavenet-mixture"]
+)
 def test_same_seed_same_losses_and_resuming_changes_nothing(name: str, data: Path, tmp_path: Path) -> None:
     whole, again, parted = (tmp_path / part for part in ("whole", "again", "parted"))
     run = next(iter(recipes.runs(name)))

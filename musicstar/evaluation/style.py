@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from musicstar import spectral
 from musicstar.audio import SAMPLE_RATE
-from musicstar.domains import Domain, Voice
+from musicstar.domains import Voice
 from musicstar.losses import Losses, Step
 from musicstar.starnet import Windows
 
@@ -82,8 +82,12 @@ class StyleNet(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, wav: Tensor, *, coloured: torch.Generator | None = None) -> Tensor:
-        """Embeddings: Tensor[B, T], T at least 64,000 -> Tensor[B, channels], none negative; `coloured` equalises."""
+        """Embeddings: Tensor[B, T] -> Tensor[B, channels], none negative; `coloured` draws equalisers.
+
+        What is shorter than 4 s, the least that the pools leave something of, is repeated.
+        """
         cepstra = mfcc(wav)
+        cepstra = cepstra.repeat(1, 1, -(-math.prod(_LENGTHS) // cepstra.shape[2]))
         if coloured is not None:
             cepstra = cepstra + _colour(len(wav), coloured)
         hidden: Tensor = self.layers(cepstra)
@@ -176,6 +180,11 @@ def _with_gaps(mel: Tensor, generator: torch.Generator) -> Tensor:
     return mel
 
 
+def _held(batch: Windows, voices: tuple[Voice, ...]) -> tuple[Voice, ...]:
+    """Those of some voices that the set has."""
+    return tuple(voice for voice in voices if voice < batch.heard.shape[1])
+
+
 class StyleTraining:
     """What teaches the triplet network: mixtures of all domains, in all takes and balances.
 
@@ -190,7 +199,7 @@ class StyleTraining:
 
     def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
         """Mean hinge; beside it the share of triplets whose positive is nearer than the negative."""
-        heard = batch.heard[:, list(voices)]
+        heard = batch.heard[:, list(_held(batch, voices))]
         # In one batch, or batch norm would see each domain alone and take away what tells them apart.
         coloured = step.generator if step.augment else None
         embeddings = self.net(heard.flatten(0, 1), coloured=coloured).unflatten(0, heard.shape[:2])
@@ -229,10 +238,11 @@ class JudgeTraining:
 
     def loss(self, batch: Windows, voices: tuple[Voice, ...], step: Step) -> Losses:
         """Mean cross-entropy; beside it the share that is called right."""
+        voices = _held(batch, voices)
         heard = batch.heard[:, list(voices)]
         spoilt = step.generator if step.augment else None
         logits = self.judge(heard.flatten(0, 1), spoilt=spoilt).float()
         place = {domain: number for number, domain in enumerate(self.judge.domains)}
-        wanted = torch.tensor([place[Domain(voice.domain)] for voice in voices] * len(heard), device=logits.device)
+        wanted = torch.tensor([place[voice.domain] for voice in voices] * len(heard), device=logits.device)
         loss = F.cross_entropy(logits, wanted)
         return Losses(loss, {"cross_entropy": loss, "accuracy": (logits.argmax(dim=1) == wanted).float().mean()})
