@@ -7,14 +7,16 @@ the light ground and rises evenly on the dark one, and the quiet end of either m
 
 import base64
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS = 480
 PICTURE_WIDTH = 960
+TITLE_HEIGHT = 22
 MEL_BANDS = 128
 LOWEST_HZ = 50.0
 FFT_SAMPLES = 2048
@@ -133,13 +135,37 @@ def draw(wav: NDArray[np.float32], *, sample_rate: int, loudness_lufs: float, li
     wav : np.ndarray[T], float32 in [-1, 1]
     loudness_lufs : the track's own loudness, to which the colours are relative; -inf for silence
     """
-    top_db = (loudness_lufs if math.isfinite(loudness_lufs) else -70.0) + TOP_OVER_LOUDNESS_DB
-    share = (log_mel(wav, sample_rate=sample_rate) - top_db) / RANGE_DB + 1.0
-    levels = np.rint(share.clip(0.0, 1.0) * 255).astype(np.uint8)[::-1]
+    levels = _levels(wav, sample_rate=sample_rate, loudness_lufs=loudness_lufs)
     for path, colours in ((light, LIGHT), (dark, DARK)):
-        picture = Image.fromarray(np.ascontiguousarray(levels), mode=None)
+        picture = Image.fromarray(levels, mode=None)
         picture.putpalette(colour_map(colours).tobytes())
         picture.save(path, format="PNG", optimize=False)
+
+
+def draw_sheet(tracks: Sequence[tuple[str, NDArray[np.float32], float]], path: Path, *, sample_rate: int) -> None:
+    """Write the log-mel pictures of several tracks as one PNG, one below the other, on a light ground.
+
+    Parameters
+    ----------
+    tracks : title, sound np.ndarray[T] and loudness in LUFS of each
+    """
+    height = TITLE_HEIGHT + MEL_BANDS
+    sheet = Image.new("RGB", (PICTURE_WIDTH, height * len(tracks)), LIGHT[0])
+    pen = ImageDraw.Draw(sheet)
+    for row, (title, wav, loudness_lufs) in enumerate(tracks):
+        picture = Image.fromarray(_levels(wav, sample_rate=sample_rate, loudness_lufs=loudness_lufs), mode=None)
+        picture.putpalette(colour_map(LIGHT).tobytes())
+        pen.text((2, row * height + 3), title, fill=LIGHT[-1], font=ImageFont.load_default(TITLE_HEIGHT - 8))
+        sheet.paste(picture.convert("RGB"), (0, row * height + TITLE_HEIGHT))
+    # A palette of so many shades of one map looks the same and takes a third.
+    sheet.quantize(64).save(path, format="PNG", optimize=True)
+
+
+def _levels(wav: NDArray[np.float32], *, sample_rate: int, loudness_lufs: float) -> NDArray[np.uint8]:
+    """A log-mel spectrogram as places in a colour map, high bands first: np.ndarray[MEL_BANDS, PICTURE_WIDTH]."""
+    top_db = (loudness_lufs if math.isfinite(loudness_lufs) else -70.0) + TOP_OVER_LOUDNESS_DB
+    share = (log_mel(wav, sample_rate=sample_rate) - top_db) / RANGE_DB + 1.0
+    return np.ascontiguousarray(np.rint(share.clip(0.0, 1.0) * 255).astype(np.uint8)[::-1])
 
 
 _LINEAR_TO_CONES = np.array(

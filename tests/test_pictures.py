@@ -80,3 +80,18 @@ def test_pictures_are_relative_to_loudness(tmp_path: Path) -> None:
         np.zeros(800, np.float32), sample_rate=SAMPLE_RATE, loudness_lufs=-math.inf, light=silent, dark=silent
     )
     assert levels_of(silent).max() == 0
+
+
+def test_a_sheet_shows_every_track_at_one_loudness(tmp_path: Path) -> None:
+    low, quiet = tone(500), 0.01 * tone(500)
+    tracks = [("first", low, -20.0), ("again, quieter", quiet, -60.0), ("silence", 0 * low, -math.inf)]
+    pictures.draw_sheet(tracks, tmp_path / "sheet.png", sample_rate=SAMPLE_RATE)
+    drawn = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    height = pictures.TITLE_HEIGHT + pictures.MEL_BANDS
+    assert drawn.shape == (3 * height, pictures.PICTURE_WIDTH, 3)
+    first, again, silence = (drawn[row * height + pictures.TITLE_HEIGHT : (row + 1) * height] for row in range(3))
+    assert np.array_equal(first, again)
+    assert first.min() < 60
+    assert silence.min() > 240
+    titles = [drawn[row * height : row * height + pictures.TITLE_HEIGHT, :200].min() for row in range(3)]
+    assert max(titles) < 100
