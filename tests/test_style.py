@@ -120,7 +120,7 @@ class Told(nn.Module):
         super().__init__()
         self.embeddings = embeddings
 
-    def forward(self, wav: Tensor, *, coloured: torch.Generator | None = None) -> Tensor:
+    def forward(self, wav: Tensor) -> Tensor:
         return self.embeddings.flatten(0, 1)
 
 
@@ -210,6 +210,15 @@ def test_gain_and_sample_rate_do_not_count() -> None:
 def test_probabilities_of_all_domains_are_one() -> None:
     judges, clip = fresh(), noise(5.0)
     assert sum(judges.target_probability(clip, domain) for domain in Domain) == pytest.approx(1)
+
+
+def test_fewer_domains_share_what_the_others_had() -> None:
+    judges, clip = fresh(), noise(4.0)
+    cv, sp = (judges.target_probability(clip, domain) for domain in (Domain.CV, Domain.SP))
+    pair = (Domain.SP, Domain.CV)
+    assert judges.target_probability(clip, Domain.CV, among=pair) == pytest.approx(cv / (cv + sp))
+    with pytest.raises(ValueError, match="cv is not among sp"):
+        judges.target_probability(clip, Domain.CV, among=(Domain.SP,))
 
 
 def test_a_gold_standard_is_like_itself_and_silence_like_nothing() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from musicstar.domains import DIRECTIONS, PAPER, Direction
 from musicstar.files import write_whole
 from musicstar.methods.catalog import METHODS, Backbone
 
@@ -26,6 +27,9 @@ def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]
     evaluate.add_argument(
         "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
     )
+    evaluate.add_argument(
+        "--directions", default="paper", choices=["paper", "all"], help="of held-out pieces: the paper's two, or all"
+    )
     evaluate.add_argument("--seconds", type=number(1), default=10.0, help="of each held-out piece")
     evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
     evaluate.add_argument(
@@ -38,7 +42,7 @@ def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]
     evaluate.add_argument(
         "--content-by", choices=["essentia", "salience"], help="what finds the pitches; essentia where it is installed"
     )
-    evaluate.add_argument("--no-style", action="store_true", help="leave the judges of style out")
+    evaluate.add_argument("--without", nargs="*", default=[], choices=["style", "quality"], help="leave these out")
     evaluate.add_argument("--save", type=folder, metavar="FOLDER", help="write evaluation.md, .csv and .json here")
     evaluate.add_argument("--plots", type=folder, metavar="FOLDER", help="write evaluation.html here")
     shape = evaluate.add_mutually_exclusive_group()
@@ -71,12 +75,13 @@ def _translate(arguments: argparse.Namespace) -> int:
         raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
     pieces = _pairs(arguments)
     backbones = list(Backbone) if arguments.backbone == "both" else [Backbone(arguments.backbone)]
+    directions = sorted({Direction(pair.source.domain, pair.target) for pair in pieces}, key=str)
     methods = {}
     for backbone in backbones:
         wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
-        methods[backbone], left_out = translating.with_weights(wanted, backbone=backbone)
-        for name, reason in left_out.items():
-            _tell(f"{name} left out: {reason}")
+        methods[backbone], lacking = translating.with_weights(wanted, backbone=backbone, directions=directions)
+        for name, reason in lacking.items():
+            _tell(f"{name} left out where this is missing: {reason}")
     with TemporaryDirectory() as scratch:
         out = Path(arguments.out or scratch)
         speeds = translating.write(pieces, methods, out, progress=_progress("translated"))
@@ -97,7 +102,8 @@ def _pairs(arguments: argparse.Namespace) -> "list[Pair]":
     if not arguments.held_out:
         return list(pairs.excerpt_pairs(folder))
     data = reduce(folder, Path(arguments.held_out))
-    return list(pairs.set_pairs(data, data.split().test, seconds=arguments.seconds))
+    directions = PAPER if arguments.directions == "paper" else DIRECTIONS
+    return list(pairs.set_pairs(data, data.split().test, directions=directions, seconds=arguments.seconds))
 
 
 def _report(
@@ -113,8 +119,9 @@ def _report(
     from musicstar.evaluation.measures import ContentBy, Ear, measure
 
     content_by: ContentBy = arguments.content_by or ("essentia" if multipitch.is_installed() else "salience")
-    style = None if arguments.no_style else judges.load_judges()
-    measured, unread = measure(collection, Ear(content_by, style), speeds=speeds, progress=_progress("measured"))
+    style = None if "style" in arguments.without else judges.load_judges()
+    ear = Ear(content_by, style, with_quality="quality" not in arguments.without)
+    measured, unread = measure(collection, ear, speeds=speeds, progress=_progress("measured"))
     for fault in [*collection.faults, *unread]:
         _tell(fault)
     if not measured:

@@ -14,7 +14,7 @@ gold standards of all pieces but the one that is judged: a logistic regression w
 renderings taught, which is how these count. It tells apart the domains those gold standards are in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from musicstar.evaluation.spectra import levelled
 from musicstar.evaluation.style import SEGMENT_SAMPLES, WINDOW_SAMPLES, DomainJudge, StyleNet
 from musicstar.methods.shelf import library
 
-RIDGE = 0.01
+RIDGE = 1e-3
 
 
 def stretches(clip: Clip, samples: int) -> Tensor:
@@ -81,11 +81,24 @@ class Judges:
         layer = np.hstack([last.weight.detach().double().numpy(), last.bias.detach().double().numpy()[:, None]])
         return np.asarray(layer[[self.domains.index(domain) for domain in domains]])
 
-    def target_probability(self, clip: Clip, towards: Domain) -> float:
-        """How probable it is that a clip is in a domain, 0 to 1; raises ValueError for a domain it does not know."""
-        if towards not in self.domains:
-            raise ValueError(f"nothing is known of {towards.label}; expected one of {', '.join(self.domains)}")
-        return _probability(self.judged(clip), self.last_layer(self.domains), self.domains.index(towards))
+    def target_probability(self, clip: Clip, towards: Domain, *, among: Sequence[Domain] = ()) -> float:
+        """How probable it is that a clip is in a domain, 0 to 1.
+
+        Parameters
+        ----------
+        among : the domains it may be in, such as a translation's source and target; all that are known by default
+
+        Raises
+        ------
+        ValueError
+            Nothing is known of a domain, or the target is not among them.
+        """
+        domains = tuple(among) or self.domains
+        if unknown := {*domains, towards} - set(self.domains):
+            raise ValueError(f"nothing is known of {', '.join(sorted(unknown))}; expected {', '.join(self.domains)}")
+        if towards not in domains:
+            raise ValueError(f"{towards} is not among {', '.join(domains)}")
+        return _probability(self.judged(clip), self.last_layer(domains), domains.index(towards))
 
     def other_golds(self, golds: Mapping[tuple[str, Domain], Clip]) -> "OtherGolds":
         """A classifier for each piece that has learned from the gold standards of the others, by piece and domain."""

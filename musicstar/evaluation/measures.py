@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -106,10 +106,11 @@ class Ear:
     ----------
     content_by : what finds the pitches
     judges : of style; None where there are no weights
+    with_quality : whether the measures of quality are taken
     """
 
-    def __init__(self, content_by: ContentBy, judges: Judges | None) -> None:
-        self.content_by, self.judges = content_by, judges
+    def __init__(self, content_by: ContentBy, judges: Judges | None, *, with_quality: bool = True) -> None:
+        self.content_by, self.judges, self.with_quality = content_by, judges, with_quality
         # A gold standard is listened to beside each of its outputs, and as another piece's unrelated one.
         self.hear = lru_cache(maxsize=8)(self._hear)
 
@@ -134,16 +135,14 @@ class Ear:
     def compare(self, output: Heard, gold: Heard, towards: Domain) -> dict[str, float]:
         """Every figure of one output."""
         content = multipitch.compare(output.pitches, gold.pitches)
-        played = notes.compare(output.notes, gold.notes)
+        played = notes.compare(output.notes, gold.notes) if notes.is_installed() else None
         values = {
             "content": content.silent_one,
             "content_silent_zero": content.silent_zero,
             "content_voiced": content.voiced_only,
-            "note_precision": played.precision,
-            "note_recall": played.recall,
-            "note_f1": played.f1,
+            **({f"note_{name}": value for name, value in asdict(played).items()} if played else {}),
             "octave_errors": notes.octave_errors(output.pitches, gold.pitches),
-            **quality.measure(output.clip, gold.clip),
+            **(quality.measure(output.clip, gold.clip) if self.with_quality else {}),
         }
         if self.judges is not None and output.embedding is not None and gold.embedding is not None:
             values["style_cosine"] = float(output.embedding @ gold.embedding)

@@ -15,6 +15,7 @@ Conventions
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import zip_longest
 
 import numpy as np
@@ -61,6 +62,11 @@ def notes(frames: Sequence[Semitones]) -> list[Note]:
             if last - first >= LEAST_FRAMES:
                 found.append(Note(round(first * FRAME_S, 3), round(last * FRAME_S, 3), pitch))
     return sorted(found)
+
+
+def is_installed() -> bool:
+    """Whether mir_eval is there to compare notes with."""
+    return find_spec("mir_eval") is not None
 
 
 def compare(output: Sequence[Note], gold: Sequence[Note]) -> NoteScore:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musicstar.audio import SUFFIXES
-from musicstar.domains import Domain
+from musicstar.domains import Direction, Domain
 from musicstar.files import printable
 
 GOLD = "gold"
@@ -54,6 +54,17 @@ def target(direction: str) -> Domain:
     if end not in known or (source or known[0]) not in known or source == end:
         raise ValueError(f"unknown direction {direction!r}; expected {', '.join(known)}, or two of them as sp-cv")
     return Domain(end)
+
+
+def route(direction: str) -> Direction:
+    """From where to where a direction leads; without a source, from the domain that comes first beside the target.
+
+    >>> route("cv").source.value
+    'sp'
+    """
+    end = target(direction)
+    source = direction.rpartition("-")[0]
+    return Direction(Domain(source) if source else end.others[0], end)
 
 
 def collect(folder: Path, *, golds: Path | None = None) -> Collection:

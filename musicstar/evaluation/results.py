@@ -157,8 +157,8 @@ def _estimates(measured: Sequence[Measured], system: str) -> dict[str, Estimate]
     values = {name: bootstrap.estimate(_by_piece(measured, system, name)) for name in MEASURES}
     if system != INPUT:
         # Only where both were measured, direction by direction.
-        heard = {(one.piece, one.direction) for one in measured if one.system == INPUT}
-        paired = [one for one in measured if (one.piece, one.direction) in heard]
+        places = [{(one.piece, one.direction) for one in measured if one.system == name} for name in (system, INPUT)]
+        paired = [one for one in measured if (one.piece, one.direction) in places[0] & places[1]]
         values["content_gain"] = bootstrap.gain(*(_by_piece(paired, name, "content") for name in (system, INPUT)))
     return values
 

@@ -27,7 +27,6 @@ MFCC_HOP = 500
 COEFFICIENTS = 13
 MARGIN = 0.1
 DYNAMICS_DB = 80.0
-COLOUR_DB = 4.0
 
 _MELS = 128
 _HIGHEST_HZ = 7_200  # above it resampling from other rates begins to tell
@@ -81,15 +80,13 @@ class StyleNet(nn.Module):
             width = config.channels
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, wav: Tensor, *, coloured: torch.Generator | None = None) -> Tensor:
-        """Embeddings: Tensor[B, T] -> Tensor[B, channels], none negative; `coloured` draws equalisers.
+    def forward(self, wav: Tensor) -> Tensor:
+        """Embeddings: Tensor[B, T] -> Tensor[B, channels], none negative.
 
         What is shorter than 4 s, the least that the pools leave something of, is repeated.
         """
         cepstra = mfcc(wav)
         cepstra = cepstra.repeat(1, 1, -(-math.prod(_LENGTHS) // cepstra.shape[2]))
-        if coloured is not None:
-            cepstra = cepstra + _colour(len(wav), coloured)
         hidden: Tensor = self.layers(cepstra)
         return hidden.mean(dim=2)
 
@@ -146,14 +143,6 @@ class DomainJudge(nn.Module):
         return logits
 
 
-def _colour(batch: int, generator: torch.Generator) -> Tensor:
-    """What equalisers by chance, of so many decibels in each coefficient, add to cepstra: Tensor[batch, 12, 1]."""
-    order = torch.arange(1, COEFFICIENTS, device=generator.device)
-    # A cosine of 1 dB over the bands is a coefficient of this size.
-    size = math.sqrt(_MELS / 2) * COLOUR_DB / order
-    return size[:, None] * torch.randn((batch, len(order), 1), generator=generator, device=generator.device)
-
-
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
@@ -201,8 +190,7 @@ class StyleTraining:
         """Mean hinge; beside it the share of triplets whose positive is nearer than the negative."""
         heard = batch.heard[:, list(_held(batch, voices))]
         # In one batch, or batch norm would see each domain alone and take away what tells them apart.
-        coloured = step.generator if step.augment else None
-        embeddings = self.net(heard.flatten(0, 1), coloured=coloured).unflatten(0, heard.shape[:2])
+        embeddings = self.net(heard.flatten(0, 1)).unflatten(0, heard.shape[:2])
         positive, negative = triplet_similarities(embeddings.float())
         loss = (MARGIN + negative - positive).clamp(min=0).mean()
         return Losses(loss, {"hinge": loss, "accuracy": (positive > negative).float().mean()})

@@ -9,7 +9,7 @@ from musicstar import audio, checkpoint
 from musicstar.domains import PAPER, Direction, Domain
 from musicstar.evaluation import separation
 from musicstar.evaluation.measures import Measured
-from musicstar.evaluation.outputs import GOLD, INPUT, Place, target
+from musicstar.evaluation.outputs import GOLD, INPUT, Place, route
 from musicstar.methods import studio
 from musicstar.methods.base import NotOffered, Source
 from musicstar.methods.catalog import METHODS, Backbone
@@ -27,23 +27,29 @@ def system_name(method: str, backbone: Backbone) -> str:
 
 def with_weights(
     methods: Sequence[str], *, backbone: Backbone, directions: Sequence[Direction] = PAPER
-) -> tuple[list[str], dict[str, str]]:
-    """The methods whose networks are all there, and of the others what is missing; nothing is asked of what is."""
-    trained, left_out = [], {}
+) -> tuple[dict[Direction, list[str]], dict[str, str]]:
+    """The methods that have their networks for each direction, and what the others lack; nothing is asked of it.
+
+    Returns
+    -------
+    methods by direction; by system the first thing it lacks
+    """
+    offered: dict[Direction, list[str]] = {direction: [] for direction in directions}
+    lacking: dict[str, str] = {}
     for name in methods:
-        try:
-            for direction in directions:
+        for direction in directions:
+            try:
                 CLASSES[name](StoredParts(backbone, library())).require(direction)
-        except NotOffered as error:
-            left_out[system_name(name, backbone)] = str(error)
-        else:
-            trained.append(name)
-    return trained, left_out
+            except NotOffered as error:
+                lacking.setdefault(system_name(name, backbone), str(error))
+            else:
+                offered[direction].append(name)
+    return offered, lacking
 
 
 def write(
     pairs: Sequence[Pair],
-    methods: Mapping[Backbone, Sequence[str]],
+    methods: Mapping[Backbone, Mapping[Direction, Sequence[str]]],
     out: Path,
     *,
     progress: Progress | None = None,
@@ -53,6 +59,10 @@ def write(
     Files are PIECE.DIRECTION.SYSTEM.flac in 24 bits; the direction is the target's name, or source and target where
     some target has several sources.
 
+    Parameters
+    ----------
+    methods : by backbone, what `with_weights` found
+
     Returns
     -------
     seconds of audio made per second of work, by (piece, direction) and system
@@ -61,19 +71,18 @@ def write(
     plain = len({towards for _, towards in routes}) == len(routes)
     speeds: dict[tuple[Place, str], float] = {}
     for done, pair in enumerate(pairs, 1):
-        source, towards = pair.source, pair.target
-        place = pair.name, towards.value if plain else f"{source.domain.value}-{towards.value}"
+        source, direction = pair.source, Direction(pair.source.domain, pair.target)
+        place = pair.name, pair.target.value if plain else f"{source.domain.value}-{pair.target.value}"
         assert source.mixture is not None
         clips = {GOLD: pair.gold, INPUT: source.mixture}
-        for backbone, names in methods.items():
-            for name in names:
-                if METHODS[name].needs_stems and source.stems is None:
-                    continue
-                # One at a time, so that each method's time is its own.
-                for made in studio.translate_all([name], source, towards, backbone=backbone):
-                    system = system_name(name, backbone)
-                    clips[system] = made.mix
-                    speeds[place, system] = made.mix.duration_s / made.seconds["total"]
+        for backbone, name in [(key, name) for key, offered in methods.items() for name in offered.get(direction, ())]:
+            if METHODS[name].needs_stems and source.stems is None:
+                continue
+            # One at a time, so that each method's time is its own.
+            for made in studio.translate_all([name], source, pair.target, backbone=backbone):
+                system = system_name(name, backbone)
+                clips[system] = made.mix
+                speeds[place, system] = made.mix.duration_s / made.seconds["total"]
         for system, clip in clips.items():
             audio.write(out / f"{'.'.join(place)}.{system}.flac", clip, subtype="PCM_24")
         if progress is not None:
@@ -103,12 +112,9 @@ def record(measured: Sequence[Measured], *, backbone: Backbone) -> None:
         system, kind = system_name(name, backbone), CLASSES[name]
         family = "demucs" if kind.recipe == "separation" else backbone.value
         reached: dict[Path, list[float]] = {}
-        for direction in PAPER:
-            own = [
-                one.values["content"]
-                for one in measured
-                if one.system == system and target(one.direction) is direction.target
-            ]
+        for towards in sorted({one.direction for one in measured}):
+            own = [one.values["content"] for one in measured if (one.system, one.direction) == (system, towards)]
+            direction = route(towards)
             for voice in kind.voices(direction) if own else ():
                 path = found.find(family, kind.recipe, voice.label)
                 if path is not None:
