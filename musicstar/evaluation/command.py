@@ -45,6 +45,9 @@ def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]
     evaluate.add_argument("--without", nargs="*", default=[], choices=["style", "quality"], help="leave these out")
     evaluate.add_argument("--save", type=folder, metavar="FOLDER", help="write evaluation.md, .csv and .json here")
     evaluate.add_argument("--plots", type=folder, metavar="FOLDER", help="write evaluation.html here")
+    evaluate.add_argument(
+        "--pictures", type=folder, metavar="FOLDER", help="write a sheet of log-mel pictures for each piece here"
+    )
     shape = evaluate.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON")
     shape.add_argument("--csv", action="store_true", help="print CSV")
@@ -143,6 +146,10 @@ def _report(
 
         Path(arguments.plots).mkdir(parents=True, exist_ok=True)
         plots.write(Path(arguments.plots) / "evaluation.html", result, measured)
+    if arguments.pictures is not None:
+        from musicstar.evaluation import sheets
+
+        sheets.write(collection, Path(arguments.pictures))
     if then is not None:
         then(measured)
     return 1 if collection.faults or unread else 0
