@@ -2,15 +2,15 @@
 
 import argparse
 import getpass
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from db.records import StoreError, VersionRecord
 from db.store import Store
+from survey.arguments import count, export_name, share, spread
 from survey.definition import Study, StudyError, from_json, load, shipped, untranslated
 from survey.place import Place, place
 from survey.session import SurveyDesk, SurveyError
@@ -93,6 +93,8 @@ def _check(arguments: argparse.Namespace) -> int:
     print(f"{study.name}: {', '.join(_counted(len(some), noun) for some, noun in parts)}; {', '.join(study.languages)}")
     print(f"{len(levels)} stimuli, {minutes:.1f} minutes, will be {common_loudness(list(levels.values())):.1f} LUFS")
     print(f"{_counted(study.slots, 'slot')} of {_counted(study.trials_per_participant, 'trial')}")
+    if study.objective is not None:
+        print(f"objective measures shown: {', '.join(study.objective.shown)}")
     for language, left in untranslated(study).items():
         print(f"musicstar-survey: {left} words of the pages stay English in {language}", file=sys.stderr)
     for one, other in alike(study):
@@ -132,18 +134,24 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _results(arguments: argparse.Namespace) -> int:
     from survey import published, report
+    from survey.analyst import heard_otherwise
 
     with _store(_place(arguments)) as store:
         name = _study_name(arguments.study)
-        study = from_json(_latest(store, name).config_json)
-        if arguments.version is not None:
-            numbers = {one.number: one for one in store.versions(name)}
-            if arguments.version not in numbers:
-                raise ValueError(f"{name} has no version {arguments.version}; it has {', '.join(map(str, numbers))}")
-            study = from_json(numbers[arguments.version].config_json)
+        latest = _latest(store, name)
+        chosen = arguments.version or latest.number
+        versions = {one.number: one for one in store.versions(name)}
+        if chosen not in versions:
+            raise ValueError(f"{name} has no version {chosen}; it has {', '.join(map(str, versions))}")
         frame = store.rankings(name, version=arguments.version)
+    study = from_json(versions[chosen].config_json)
     result = report.collect(
-        study, frame, published.find(study), with_excluded=arguments.with_excluded, seed=arguments.seed
+        study,
+        frame,
+        published.find(study),
+        with_excluded=arguments.with_excluded,
+        heard_otherwise=heard_otherwise(study, versions.values(), frame),
+        seed=arguments.seed,
     )
     sys.stdout.write(report.FORMATS[arguments.format](result))
     return 0
@@ -270,38 +278,6 @@ def _import(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _count(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to `most`."""
-
-    def read(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least} to {most}")
-        return value
-
-    return read
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1")
-    return value
-
-
-def _spread(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0")
-    return value
-
-
-def _export_name(text: str) -> str:
-    if Path(text).suffix not in (".json", ".zip"):
-        raise argparse.ArgumentTypeError(f"{text} ends neither in .json nor in .zip")
-    return text
-
-
 def _add(commands: "Commands[argparse.ArgumentParser]", name: str, summary: str) -> argparse.ArgumentParser:
     """A command that works on a study in a folder."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary)
@@ -344,7 +320,7 @@ def _add_preparing(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--data", required=True, metavar="FOLDER", help="of a rehearsal: participants are never deleted, nor are these"
     )
     simulate.add_argument("study", metavar="STUDY", help="its name or its file")
-    simulate.add_argument("--participants", type=_count(1, 100_000), required=True, metavar="N")
+    simulate.add_argument("--participants", type=count(1, 100_000), required=True, metavar="N")
     simulate.add_argument(
         "--strengths",
         nargs="+",
@@ -352,22 +328,22 @@ def _add_preparing(commands: "Commands[argparse.ArgumentParser]") -> None:
         metavar="STRENGTH",
         help="of the Plackett-Luce model, in the order of the systems, or as SYSTEM=STRENGTH",
     )
-    simulate.add_argument("--seed", type=_count(0), default=0)
+    simulate.add_argument("--seed", type=count(0), default=0)
     simulate.set_defaults(command=_simulate)
 
     plan = commands.add_parser("plan", help="find how many participants a study needs, by simulation")
     plan.add_argument("study", metavar="STUDY", help=file)
     plan.add_argument("--strengths", nargs="+", required=True, metavar="STRENGTH", help="as in simulate")
     plan.add_argument("--pair", nargs=2, metavar="SYSTEM", help="to be told apart; the two strongest by default")
-    plan.add_argument("--power", type=_share, default=0.8)
-    plan.add_argument("--alpha", type=_share, default=0.05)
+    plan.add_argument("--power", type=share, default=0.8)
+    plan.add_argument("--alpha", type=share, default=0.05)
     plan.add_argument(
-        "--rankings-each", type=_count(1, 100), metavar="N", help="of a participant on a criterion; one for each trial"
+        "--rankings-each", type=count(1, 100), metavar="N", help="of a participant on a criterion; one for each trial"
     )
-    plan.add_argument("--taste", type=_spread, default=0.0, help="how much listeners differ in their log-strengths")
-    plan.add_argument("--most", type=_count(10, 2000), default=200, help="participants to go up to")
-    plan.add_argument("--studies", type=_count(1, 100_000), default=1000, help="simulated")
-    plan.add_argument("--seed", type=_count(0), default=0)
+    plan.add_argument("--taste", type=spread, default=0.0, help="how much listeners differ in their log-strengths")
+    plan.add_argument("--most", type=count(10, 2000), default=200, help="participants to go up to")
+    plan.add_argument("--studies", type=count(1, 100_000), default=1000, help="simulated")
+    plan.add_argument("--seed", type=count(0), default=0)
     plan.set_defaults(command=_plan)
 
     user = _add(commands, "user", "make an account that may read the results; the password is asked for")
@@ -380,14 +356,14 @@ def _add_reading(commands: "Commands[argparse.ArgumentParser]") -> None:
     results = _add(commands, "results", "print the results of a study")
     results.add_argument("study", metavar="STUDY", help="its name or its file")
     results.add_argument("--format", choices=["csv", "md", "json"], default="md")
-    results.add_argument("--version", type=_count(1), metavar="N", help="of this version alone")
+    results.add_argument("--version", type=count(1), metavar="N", help="of this version alone")
     results.add_argument("--with-excluded", action="store_true", help="count those who are excluded as well")
-    results.add_argument("--seed", type=_count(0), default=0, help="of resamples and permutations")
+    results.add_argument("--seed", type=count(0), default=0, help="of resamples and permutations")
     results.set_defaults(command=_results)
 
     export = _add(commands, "export", "write everything that is stored of a study into one file")
     export.add_argument("study", metavar="STUDY", help="its name or its file")
-    export.add_argument("out", type=_export_name, metavar="FILE", help="NAME.json, or NAME.zip with CSV and a codebook")
+    export.add_argument("out", type=export_name, metavar="FILE", help="NAME.json, or NAME.zip with CSV and a codebook")
     export.set_defaults(command=_export)
 
     restore = _add(commands, "import", "read such a file into a database that does not have the study")

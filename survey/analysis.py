@@ -27,9 +27,17 @@ class Analysis:
     report: Report
 
 
-def work_out(now: str, study: Study, frame: pd.DataFrame, known: Published | None, with_excluded: bool) -> Analysis:
+def work_out(
+    now: str,
+    study: Study,
+    frame: pd.DataFrame,
+    known: Published | None,
+    with_excluded: bool,
+    heard_otherwise: bool = False,
+) -> Analysis:
     """All that a frame of rankings says; raises ValueError as `scoring.wide` does."""
-    return Analysis(now, collect(study, frame, known, with_excluded=with_excluded))
+    found = collect(study, frame, known, with_excluded=with_excluded, heard_otherwise=heard_otherwise)
+    return Analysis(now, found)
 
 
 def begin_work(lifeline: Connection) -> None:

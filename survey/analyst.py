@@ -3,7 +3,7 @@
 import multiprocessing
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, fields
@@ -119,7 +119,8 @@ class Analyst:
                 frame = filters.apply(self._store.rankings(filters.study), sessions)
                 # Totals in print are of all the participants in both directions.
                 known = None if filters.groups else published.find(study)
-                future = self._submit(now, study, frame, known, filters.excluded)
+                otherwise = heard_otherwise(study, versions, frame)
+                future = self._submit(now, study, frame, known, filters.excluded, otherwise)
                 self._kept[key] = future
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT:
@@ -165,6 +166,14 @@ def definition(versions: tuple[VersionRecord, ...], number: int | None = None) -
         return from_json(chosen[-1].config_json)
     except StudyError as error:
         raise StoreError(f"Version {chosen[-1].number} of this study cannot be read: {error}") from error
+
+
+def heard_otherwise(study: Study, versions: Iterable[VersionRecord], frame: pd.DataFrame) -> bool:
+    """Whether some of the rankings are of other recordings than those whose objective measures are shown."""
+    if study.objective is None:
+        return False
+    numbers = set(frame["version"])
+    return any(definition((one,)).stimuli != study.stimuli for one in versions if one.number in numbers)
 
 
 def first_filters(store: Store, wanted: str) -> Filters | None:

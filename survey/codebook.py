@@ -222,6 +222,21 @@ RANKINGS = _columns(
     """
 )
 
+OBJECTIVE = _columns(
+    """
+    measure   text    key of the measure
+    title     text    name that researchers read
+    unit      text?   of the figures; empty for shares and similarities
+    better    text    higher, lower or nearest, which way is better
+    system    text    key of the system; gold, input and unrelated are references
+    direction text?   key of the direction; empty for all of them
+    pieces    whole   how many it was measured on
+    mean      number  over pieces
+    low       number? end of the interval of 95 %
+    high      number? end of the interval of 95 %
+    """
+)
+
 
 def codebook(*versions: Study) -> str:
     """The codebook of a study's exports, in Markdown, of all its versions, the first one first."""
@@ -237,6 +252,9 @@ def codebook(*versions: Study) -> str:
     )
     out.write("\n## rankings.csv\n\nOne row for each system within each ranking that counts.\n")
     _write_columns(out, RANKINGS)
+    if latest.objective is not None:
+        out.write("\n## objective.csv\n\nWhat `musicstar evaluate` measured of the latest version's recordings.\n")
+        _write_columns(out, OBJECTIVE)
     for number, study in enumerate(versions, 1):
         out.write(f"\n## Version {number}\n")
         _write_version(out, study)

@@ -10,12 +10,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast, get_args
 
+from survey import objective
 from survey.locks import SHA256, read_lock, sha256_of, write_hashes
 from survey.parts import (
     GOLD,
     Criterion,
     Direction,
     ExclusionRule,
+    Objective,
     Option,
     Piece,
     Question,
@@ -33,6 +35,7 @@ __all__ = [
     "Criterion",
     "Direction",
     "ExclusionRule",
+    "Objective",
     "Option",
     "Piece",
     "Question",
@@ -99,6 +102,7 @@ def load(path: str | Path, *, contact: str | None = None) -> Study:
         root.note("stimuli", "is missing; expected a table with a folder")
     else:
         study = replace(study, stimuli=_listed(stimuli, study, path))
+    study = replace(study, objective=objective.beside(root, path, study))
     _check_overrides(root, study)
     root.close()
     document.finish()
@@ -125,6 +129,8 @@ def to_json(study: Study) -> str:
         table["practice"] = dict(zip(("piece", "direction"), study.practice, strict=True))
     else:
         del table["practice"]
+    if study.objective is None:
+        del table["objective"]
     return json.dumps(table, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -159,9 +165,10 @@ def from_json(text: str) -> Study:
     )
     if Counter(_wanted(study)) != Counter((one.piece, one.direction, one.system) for one in found):
         root.note("stimuli", "are not those of the pieces, directions and systems")
+    study = replace(study, stimuli=found, objective=objective.stored(root, study))
     root.close()
     document.finish()
-    return replace(study, stimuli=found)
+    return study
 
 
 def _read(root: Section) -> Study:

@@ -16,8 +16,9 @@ from typing import Any
 import pandas as pd
 
 from db.records import Export
-from survey.codebook import RANKINGS, TABLES, Column, codebook
-from survey.definition import Study, StudyError, from_json
+from survey.codebook import OBJECTIVE, RANKINGS, TABLES, Column, codebook
+from survey.definition import Objective, Study, StudyError, from_json
+from survey.parts import POOLED
 from survey.tables import KEY
 
 FORMAT = "music-star-studio survey"
@@ -67,6 +68,8 @@ def to_zip(export: Export, study: Study, rankings: pd.DataFrame, *, earlier: Ite
         "codebook.md": codebook(*earlier, study).encode(),
         "rankings.csv": rankings_csv(rankings),
     }
+    if study.objective is not None:
+        files["objective.csv"] = objective_csv(study.objective)
     files |= {f"tables/{name}.csv": _table_csv(TABLES[name], rows) for name, rows in export.tables.items()}
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -83,6 +86,20 @@ def rankings_csv(rankings: pd.DataFrame) -> bytes:
     writer.writerow(names)
     for row in rankings[names].itertuples(index=False):
         writer.writerow([_safe(value) for value in row])
+    return out.getvalue().encode("utf-8", "replace")
+
+
+def objective_csv(objective: Objective) -> bytes:
+    """The objective measures, one row for each system, direction and measure; the direction of pooled ones is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(column.name for column in OBJECTIVE)
+    for name, measure in objective.measures.items():
+        for row in objective.rows:
+            if (one := row.values.get(name)) is not None:
+                where = None if row.direction == POOLED else row.direction
+                told = [name, measure.title, measure.unit, measure.better, row.system, where, row.pieces]
+                writer.writerow([_safe(value) for value in (*told, one.mean, one.low, one.high)])
     return out.getvalue().encode("utf-8", "replace")
 
 

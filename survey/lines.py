@@ -1,5 +1,6 @@
-"""Where things stand in a TOML file: tomllib gives values without their lines."""
+"""Where things stand in a TOML or JSON file: their readers give values without lines."""
 
+import json
 import re
 import tomllib
 from bisect import bisect_right
@@ -8,6 +9,7 @@ from bisect import bisect_right
 Place = tuple[str | int, ...]
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 def lines_of(text: str) -> dict[Place, int]:
@@ -17,6 +19,39 @@ def lines_of(text: str) -> dict[Place, int]:
     4
     """
     return _Scan(text.replace("\r\n", "\n")).lines
+
+
+def lines_of_json(text: str) -> dict[Place, int]:
+    r"""The line, from 1, at which each key and element stands in a valid JSON text.
+
+    >>> lines_of_json('{"a": 1,\n "b": [{},\n {"c": 2}]}')[("b", 1, "c")]
+    3
+    """
+    lines: dict[Place, int] = {}
+    line, seen = 1, 0
+    # Of each container around: the place in it, None where a key is due.
+    around: list[str | int | None] = []
+    for token in JSON_TOKEN.finditer(text):
+        line, seen = line + text.count("\n", seen, token.start()), token.start()
+        word = token[0]
+        if word in ("}", "]"):
+            around.pop()
+        elif word == ",":
+            last = around[-1]
+            around[-1] = last + 1 if isinstance(last, int) else None
+        elif word != ":":
+            if around and around[-1] is None:
+                around[-1] = str(json.loads(word))
+            elif word in ("{", "["):
+                lines.setdefault(_place(around), line)
+                around.append(None if word == "{" else 0)
+                continue
+            lines.setdefault(_place(around), line)
+    return lines
+
+
+def _place(around: list[str | int | None]) -> Place:
+    return tuple(step for step in around if step is not None)
 
 
 class _Scan:

@@ -9,8 +9,12 @@ from typing import Literal
 Text = Mapping[str, str]
 QuestionKind = Literal["choice", "number", "text"]
 RuleKind = Literal["failed_headphones", "fast_trials", "incomplete", "same_order"]
+Better = Literal["higher", "lower", "nearest"]
+# What found the pitches: essentia's multi-pitch Melodia, as in the paper, or the studio's own salience.
+ContentBy = Literal["essentia", "salience"]
 
 GOLD = "gold"
+POOLED = "pooled"
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,71 @@ class ExclusionRule:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What is measured of the outputs by a program.
+
+    Attributes
+    ----------
+    unit : may be empty
+    better : which way is better; "nearest" to `best`
+    best : of an output that equals its gold standard; None where there is no such value
+    """
+
+    title: str
+    unit: str
+    better: Better
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over pieces and the ends of its interval of 95 %, which are None where there is none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of one system.
+
+    Attributes
+    ----------
+    direction : "pooled" for all
+    pieces : how many it was measured on
+    values : by measure
+    """
+
+    system: str
+    direction: str
+    pieces: int
+    values: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What `musicstar evaluate` has measured of a study's stimuli.
+
+    Attributes
+    ----------
+    shown : keys of the measures, in their order
+    measures : those shown, by key
+    rows : of every system of the study and of the references there are, in every direction and pooled
+    """
+
+    content_by: ContentBy
+    shown: tuple[str, ...]
+    measures: Mapping[str, Measure]
+    rows: tuple[Measured, ...]
+
+    def value(self, measure: str, system: str, direction: str | None) -> Estimate | None:
+        """A figure in one direction or, with None, of all; None where there is none."""
+        which = (system, direction or POOLED)
+        return next((row.values.get(measure) for row in self.rows if (row.system, row.direction) == which), None)
+
+
+@dataclass(frozen=True)
 class Study:
     """A ranked listening test.
 
@@ -115,6 +184,7 @@ class Study:
     stimuli : of every piece in every direction, the gold standard and each system, those of the practice trial too
     completion_code, completion_url : either may be empty
     strings : words of the pages that this study puts differently, by their key
+    objective : measures that stand beside the rankings in the results; None where there are none
     """
 
     name: str
@@ -139,3 +209,4 @@ class Study:
     completion_code: str
     completion_url: str
     strings: Mapping[str, Text]
+    objective: Objective | None = None

@@ -4,16 +4,18 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from survey import scoring, stats
+from survey import measured, scoring, stats
 from survey.agreement import Agreement, agreement
 from survey.bootstrap import Interval
-from survey.definition import Study
+from survey.concordance import Concordance, concordances, weakness
+from survey.definition import Objective, Study
 from survey.published import Published
 from survey.scoring import Exclusions, Standing
 from survey.stats import Comparison, CriticalDifference, Friedman, Withheld
@@ -51,7 +53,9 @@ class Report:
     findings : direction by direction, the pooled ones last, and there criterion by criterion
     agreement : between the criteria, as the findings direction by direction
     exclusions : the standings before and after them
-    published : totals in print of the same study, of all directions together
+    published : figures in print of the same study, of all directions together
+    concordances : of the study's objective measures, none where it has none
+    heard_otherwise : some of the rankings are of other recordings than those that were measured
     """
 
     study: Study
@@ -62,10 +66,24 @@ class Report:
     agreement: tuple[Agreement, ...]
     exclusions: Exclusions
     published: Published | None
+    concordances: tuple[Concordance, ...] = ()
+    heard_otherwise: bool = False
+
+    @property
+    def only_direction(self) -> str | None:
+        """The only direction there are rankings of, else None: of which the measures stand beside the totals."""
+        ranked = {of.direction for of in self.findings if of.direction is not None and of.standings[0].rankings}
+        return next(iter(ranked)) if len(ranked) == 1 else None
 
 
 def collect(
-    study: Study, frame: pd.DataFrame, published: Published | None, *, with_excluded: bool = False, seed: int = 0
+    study: Study,
+    frame: pd.DataFrame,
+    published: Published | None,
+    *,
+    with_excluded: bool = False,
+    heard_otherwise: bool = False,
+    seed: int = 0,
 ) -> Report:
     """All that a frame of rankings says; raises ValueError as `scoring.wide` does."""
     systems = [system.key for system in study.systems]
@@ -106,7 +124,26 @@ def collect(
         ),
         exclusions,
         published,
+        _concordances(study, found),
+        heard_otherwise,
     )
+
+
+def _concordances(study: Study, findings: list[Finding]) -> tuple[Concordance, ...]:
+    if study.objective is None:
+        return ()
+    directions, systems = [one.key for one in study.directions], [one.key for one in study.systems]
+    scores = {
+        criterion.key: np.array(
+            [
+                [-one.mean_rank for one in of.standings]
+                for of in findings
+                if of.criterion == criterion.key and of.direction
+            ]
+        )
+        for criterion in study.criteria
+    }
+    return concordances(study.objective, scores, (directions, systems))
 
 
 def as_markdown(report: Report) -> str:
@@ -120,11 +157,16 @@ def as_markdown(report: Report) -> str:
         out += ["", f"## {title}", "", "Totals (higher is better):", "", *_totals(report, findings, published)]
         if published is not None:
             out += ["", f"In brackets: {published.source}, of {published.rankings} rankings for each criterion."]
+        if study.objective is not None:
+            out += ["", "Objective measures with intervals of 95 % over pieces:", ""]
+            out += measured.table(study, study.objective, findings[0].direction)
         out += ["", "Mean ranks (lower is better) with intervals of 95 % over participants:", ""]
         out += [*_rows(report, findings, lambda of, place: _shown_interval(of.mean_ranks[place])), ""]
         out += ["Chances to be ranked first, of the Plackett-Luce model (higher is better):", ""]
         out += [*_rows(report, findings, lambda of, place: _shown_interval(of.strengths[place].first)), ""]
         out += [f"- {_title(study, of.criterion)}: {_shown_test(of.friedman)}" for of in findings]
+    if study.objective is not None:
+        out += ["", "## Objective measures and rankings", "", *_measured(report, study.objective)]
     if report.agreement:
         out += ["", "## Agreement between the criteria", "", "Kendall's tau, -1 to 1, higher is more alike:", ""]
         titles = {one.key: one.title for one in study.directions}
@@ -144,15 +186,20 @@ def as_csv(report: Report) -> str:
     k = len(report.study.systems)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*LEADING, *(f"rank_{rank}" for rank in range(1, k + 1)), "published_total", "published_rankings"])
+    objective = report.study.objective
+    ranks = [f"rank_{rank}" for rank in range(1, k + 1)]
+    more = [] if objective is None else measured.csv_heads(objective)
+    writer.writerow([*LEADING, *ranks, "published_total", "published_rankings", *more])
     for of in report.findings:
         for one, mean in zip(of.standings, of.mean_ranks, strict=True):
             known = report.published if of.direction is None else None
             printed = (known.totals[of.criterion][one.system], known.rankings) if known is not None else ("", "")
+            if objective is not None:
+                more = measured.csv_cells(objective, one.system, of.direction, known)
             writer.writerow(
                 [of.direction or "", of.criterion, one.system, one.rankings, one.total]
                 + [_plain(value) for value in (mean.value, mean.low, mean.high, one.median_rank)]
-                + [*one.rank_counts, *printed]
+                + [*one.rank_counts, *printed, *more]
             )
     return out.getvalue()
 
@@ -160,7 +207,7 @@ def as_csv(report: Report) -> str:
 def as_json(report: Report) -> str:
     """Everything; what is not a number, or was withheld, is null or says why."""
     known = report.published
-    table = {
+    table: dict[str, Any] = {
         "study": report.study.name,
         "systems": {system.key: system.title for system in report.study.systems},
         "participants": report.participants,
@@ -171,6 +218,10 @@ def as_json(report: Report) -> str:
         "exclusions": asdict(report.exclusions),
         "published": None if known is None else asdict(known),
     }
+    if report.study.objective is not None:
+        table["objective"] = asdict(report.study.objective)
+        table["concordances"] = [asdict(one) for one in report.concordances]
+        table["heard_otherwise"] = report.heard_otherwise
     return json.dumps(_finite(table), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -199,7 +250,12 @@ def _totals(report: Report, findings: list[Finding], published: Published | None
         one = of.standings[place]
         return str(one.total) if published is None else f"{one.total} ({published.totals[of.criterion][one.system]})"
 
-    return _rows(report, findings, cell)
+    objective = report.study.objective
+    if objective is None:
+        return _rows(report, findings, cell)
+    direction = findings[0].direction
+    heads, more = measured.heads(objective), measured.cells
+    return _rows(report, findings, cell, heads, lambda system: more(objective, system, direction, published))
 
 
 def _before_after(report: Report, findings: list[Finding]) -> list[str]:
@@ -212,17 +268,36 @@ def _before_after(report: Report, findings: list[Finding]) -> list[str]:
     return _rows(report, findings, cell)
 
 
-def _rows(report: Report, findings: list[Finding], cell: Callable[[Finding, int], str]) -> list[str]:
-    """A table, systems down and criteria across."""
-    heads = " | ".join(_title(report.study, of.criterion) for of in findings)
+def _rows(
+    report: Report,
+    findings: list[Finding],
+    cell: Callable[[Finding, int], str],
+    heads: Sequence[str] = (),
+    more: Callable[[str], Sequence[str]] = lambda _: (),
+) -> list[str]:
+    """A table, systems down and criteria across; `more` are the cells of a system under further heads."""
+    titles = [*(_title(report.study, of.criterion) for of in findings), *heads]
     return [
-        f"| | {heads} |",
-        "|---|" + "---:|" * len(findings),
+        f"| | {' | '.join(titles)} |",
+        "|---|" + "---:|" * len(titles),
         *(
-            f"| {system.title} | {' | '.join(cell(of, place) for of in findings)} |"
+            f"| {system.title} | {' | '.join([*(cell(of, place) for of in findings), *more(system.key)])} |"
             for place, system in enumerate(report.study.systems)
         ),
     ]
+
+
+def _measured(report: Report, objective: Objective) -> list[str]:
+    study = report.study
+    systems = [system.key for system in study.systems]
+    known, otherwise = report.published, report.heard_otherwise
+    told = [measured.about(objective, systems, published=known, heard_otherwise=otherwise)]
+    if report.participants:
+        criteria = {one.key: _title(study, one.key) for one in study.criteria}
+        found = report.concordances
+        told += ["", "Kendall's tau, 1 where a measure orders the systems as the participants do, with exact p:", ""]
+        told += [*measured.concordance_table(objective, criteria, found), "", weakness(found)]
+    return told
 
 
 def _shown_interval(one: Interval) -> str:

@@ -139,6 +139,13 @@ class Section:
         chosen = default if value is None else value
         return least if chosen is None else float(chosen)
 
+    def number_or_none(self, key: str, least: float, most: float) -> float | None:
+        """The same, or None where it is missing or null."""
+        if self._value.get(key) is None:
+            self._asked.add(key)
+            return None
+        return self.number(key, least, most)
+
     def flag(self, key: str, *, default: bool) -> bool:
         """Either true or false."""
         value = self._take(key, bool, "true or false", required=False)

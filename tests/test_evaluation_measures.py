@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.domains import Domain
@@ -13,6 +14,7 @@ from musicstar.evaluation.measures import FINDERS, MEASURES, Ear, Heard
 from musicstar.evaluation.multipitch import Semitones, compare
 from musicstar.evaluation.notes import Note
 from musicstar.evaluation.spectra import FLOOR_DB, levelled, mel_levels
+from musicstar.methods.base import Source
 
 SILENCE: Semitones = frozenset()
 C = frozenset({60})
@@ -223,6 +225,24 @@ def test_sdr_leaves_silent_seconds_out() -> None:
     stem = np.concatenate([np.zeros(SAMPLE_RATE), np.ones(SAMPLE_RATE)])
     assert separation.sdr(stem, stem + 0.1) == pytest.approx(20)
     assert math.isnan(separation.sdr(np.zeros(SAMPLE_RATE), np.ones(SAMPLE_RATE)))
+
+
+def test_each_stem_has_its_own_estimate(two_voices: tuple[Clip, Clip]) -> None:
+    melody, accompaniment = (clip.wav for clip in two_voices)
+    mixture = melody + accompaniment
+    rms = float(np.sqrt(np.square(mixture).mean()))
+
+    class Leaky(torch.nn.Module):
+        """Gives each stem with a tenth of the other, at the level of what it is given."""
+
+        def forward(self, heard: torch.Tensor) -> torch.Tensor:
+            stems = torch.from_numpy(np.stack([melody, accompaniment]))
+            return (stems + 0.1 * stems.flip(0))[None] * heard.square().mean().sqrt() / rms
+
+    found = separation.measure(Source(Domain.SP, Clip(mixture), two_voices), Leaky())
+    assert list(found) == ["strings", "piano"]
+    assert found["strings"] == pytest.approx(separation.sdr(melody, melody + 0.1 * accompaniment), abs=1e-2)
+    assert found["piano"] == pytest.approx(separation.sdr(accompaniment, accompaniment + 0.1 * melody), abs=1e-2)
 
 
 # Intervals

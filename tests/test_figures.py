@@ -82,13 +82,33 @@ def drawings(board: dict[str, Any]) -> list[Drawing]:
 
 def test_the_table_of_the_papers_own_counts_equals_the_papers(analysis: Analysis) -> None:
     totals = scores.draw(analysis)["sections"][0]["blocks"][0]
-    assert totals["head"] == ["Method", *["here", "paper"] * 3]
-    cells = [[int(cell["text"]) for cell in row[1:]] for row in totals["rows"]]
+    assert totals["head"][:7] == ["Method", *["here", "paper"] * 3]
+    cells = [[int(cell["text"]) for cell in row[1:7]] for row in totals["rows"]]
     assert all(row[0::2] == row[1::2] for row in cells)
     assert len(cells) * len(cells[0]) / 2 == 15
     assert cells[4] == [254, 254, 256, 256, 256, 256]
-    best = [[cell["strong"] for cell in row[1:]] for row in totals["rows"]]
+    best = [[cell["strong"] for cell in row[1:7]] for row in totals["rows"]]
     assert best == [[False] * 6] * 4 + [[True] * 6]
+
+
+def test_the_papers_measures_stand_beside_those_of_the_built_in_study(
+    analysis: Analysis, printed: dict[str, Any], study: Study
+) -> None:
+    totals = scores.draw(analysis)["sections"][0]["blocks"][0]
+    assert [one["text"] for one in totals["over"]] == ["", "Subjective", "Objective"]
+    told = {"content": "content_jaccard", "style_cosine": "style_cosine"}
+    known = published.find(study)
+    assert known is not None
+    assert study.objective is not None
+    for name, key in told.items():
+        assert known.objective[name] == {
+            ours: printed["table1_objective"][key][theirs] for ours, theirs in SYSTEMS.items()
+        }
+    place = totals["head"].index("here", 7)
+    assert study.objective.shown[0] == "content"
+    assert [row[place + 1]["text"] for row in totals["rows"]] == ["0.371", "0.392", "0.350", "0.323", "0.426"]
+    own = [study.objective.value("content", system.key, None) for system in study.systems]
+    assert [row[place]["text"] for row in totals["rows"]] == [f"{one.mean:.3f}" for one in own if one]
 
 
 def test_the_rank_columns_hold_the_papers_counts(analysis: Analysis, printed: dict[str, Any], study: Study) -> None:
@@ -126,9 +146,10 @@ def test_the_tests_are_those_of_the_papers_counts(analysis: Analysis, study: Stu
     }
 
 
-def test_every_figure_is_sound_and_named_once(analysis: Analysis) -> None:
+def test_every_figure_is_sound_and_named_once(analysis: Analysis, study: Study) -> None:
     shown = drawings(scores.draw(analysis)) + drawings(comparisons.draw(analysis))
-    assert len(shown) == 3 * (3 + 1) + 3 * (3 * 2 + 1)
+    assert study.objective is not None
+    assert len(shown) == len(study.objective.shown) + 3 * (3 + 1) + 3 * (3 * 2 + 1)
     for drawing in shown:
         check(drawing)
     assert len({drawing.name for drawing in shown}) == len(shown)

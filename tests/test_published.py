@@ -97,8 +97,8 @@ def test_friedman_and_w_of_each_direction(report: Report, criterion: str, direct
 
 def test_the_page_shows_the_papers_cells_beside_the_same_of_its_own(report: Report) -> None:
     totals = scores.draw(Analysis("now", report))["sections"][0]["blocks"][0]
-    assert totals["head"] == ["Method", *["here", "paper"] * 3]
-    shown = [[int(cell["text"]) for cell in row[1:]] for row in totals["rows"]]
+    assert totals["head"][:7] == ["Method", *["here", "paper"] * 3]
+    shown = [[int(cell["text"]) for cell in row[1:7]] for row in totals["rows"]]
     expected = np.array(list(TOTALS.values())).T.tolist()
     assert [row[::2] for row in shown] == [row[1::2] for row in shown] == expected
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pandas as pd
@@ -13,6 +14,7 @@ from survey.published import Published
 from survey.report import FORMATS, Report, as_csv, as_json, as_markdown, collect
 from survey.scoring import as_frame
 from survey.stats import Withheld
+from tests.objective_file import objective
 from tests.survey_study import tiny_study
 
 SYSTEMS = ("red", "green", "blue")
@@ -156,3 +158,42 @@ def test_the_same_seed_gives_the_same_text() -> None:
     assert as_json(collect(tiny_study(), frame(), None, seed=3)) == as_json(
         collect(tiny_study(), frame(), None, seed=3)
     )
+
+
+MEASURES = objective(
+    {
+        "content": {"red": [0.2, 0.4, 0.3], "green": [0.3, 0.5, 0.4], "blue": [0.6, 0.8, 0.7], "gold": [1, 1, 1]},
+        "mel_distance": {"red": [3, 1, 2], "green": [5, 3, 4], "blue": [1, 1.5, 1.25], "gold": [0, 0, 0]},
+    },
+    ("there", "back"),
+)
+
+
+def test_objective_measures_stand_beside_the_totals() -> None:
+    printed = replace(PUBLISHED, objective={"content": {"red": 0.11, "green": 0.22, "blue": 0.33}})
+    found = collect(tiny_study(objective=MEASURES), frame(), printed)
+    there, _, pooled, last = as_markdown(found).replace("\xa0", " ").split("## ")[1:5]
+    assert "| | content | style | Content ↑ | Mel distance (dB) ↓ |" in there
+    assert "| Red | 12 | 18 | 0.200 | 3.00 |" in there
+    assert "| Red | 30 (48) | 36 (48) | 0.300 (0.110) | 2.00 |" in pooled
+    assert "| Gold standard | 1.000 (0.950 to 1.050) | 0.00 (-0.05 to 0.05) |" in pooled
+    # As all ranked in content in one direction, and but for a tie (2 / sqrt(3 * 2)) in the other; of the six orders the
+    # reversed one is as far from 0. The distance has two pairs of three right in the one, one of two in the other.
+    assert "| Content ↑ | 0.91 (p 0.33)" in last
+    assert "| Mel distance (dB) ↓ | 0.17 (p " in last
+    assert "studio’s own salience" in last
+    assert "weak evidence: with 3 systems there are 6 orders" in last
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [rows[0][f"objective_content{part}"] for part in ("", "_low", "_high")] == ["0.2", "0.15", "0.25"]
+    assert (rows[0]["published_objective_content"], rows[-1]["published_objective_content"]) == ("", "0.33")
+    assert rows[-1]["published_objective_mel_distance"] == ""
+    told = json.loads(as_json(found))
+    assert told["objective"]["shown"] == ["content", "mel_distance"]
+    assert [(one["measure"], one["criterion"]) for one in told["concordances"]][1:3] == [
+        ("content", "style"), ("mel_distance", "content"),
+    ]  # fmt: skip
+
+
+def test_without_objective_measures_nothing_is_said_of_them(report: Report) -> None:
+    for form in FORMATS.values():
+        assert "bjective" not in form(replace(report, published=None)).replace('"objective": {}', "")

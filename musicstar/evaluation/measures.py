@@ -132,8 +132,8 @@ class Ear:
                 clips[place] = levelled(audio.read(path, sample_rate=None))
         return self.judges.other_golds(clips)
 
-    def compare(self, output: Heard, gold: Heard, towards: Domain) -> dict[str, float]:
-        """Every figure of one output."""
+    def compare(self, output: Heard, gold: Heard, towards: Domain, *, among: Sequence[Domain] = ()) -> dict[str, float]:
+        """Every figure of one output; `among` are the domains it may be in, all by default."""
         content = multipitch.compare(output.pitches, gold.pitches)
         played = notes.compare(output.notes, gold.notes) if notes.is_installed() else None
         values = {
@@ -147,7 +147,7 @@ class Ear:
         if self.judges is not None and output.embedding is not None and gold.embedding is not None:
             values["style_cosine"] = float(output.embedding @ gold.embedding)
             if towards in self.judges.domains:
-                values["target_probability"] = self.judges.target_probability(output.clip, towards)
+                values["target_probability"] = self.judges.target_probability(output.clip, towards, among=among)
         return values
 
 
@@ -173,6 +173,9 @@ def measure(
     faults: dict[Path, str] = {}
 
     others = ear.other_golds(collection)
+    # A target is told from the others of this collection; of a single one nothing could be told.
+    targets = {target(direction) for _, direction in collection.files}
+    among = tuple(domain for domain in Domain if domain in targets) if len(targets) > 1 else ()
 
     def hear(path: Path) -> Heard | None:
         if path not in faults:
@@ -194,7 +197,7 @@ def measure(
             heard = hear(path)
             if heard is None:
                 continue
-            values = ear.compare(heard, gold, towards)
+            values = ear.compare(heard, gold, towards, among=among)
             if others is not None and towards in others.domains:
                 values["target_probability_real"] = others.target_probability(heard.clip, towards, piece=piece)
             values["speed"] = (speeds or {}).get((place, system), math.nan)

@@ -3,7 +3,8 @@
 SDR of one second is 10 log10(sum s^2 / sum (s - e)^2) of the stem s and its estimate e. A recording's figure is the
 median over its whole seconds (its one stretch, where it is shorter). This is the SDR of BSS Eval v4 as museval takes it
 for images (Stoeter, Liutkus and Ito 2018), where interference, artefacts and spatial error add up to e - s, so no
-projection is needed; Demucs was published with it. Which SDR the paper's supplementary page gives is not said there.
+projection is needed (museval 0.4.1 gives the same to six digits); Demucs was published with it. Which SDR the paper's
+supplementary page gives is not said there.
 
 - A second in which a stem or an estimate is silent has no figure and is left out; where all are, the figure is NaN.
 - Each stem has its estimate by place: swapped stems are wrong. A wrong gain counts too, the same gain on both does not.

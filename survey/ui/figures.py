@@ -114,6 +114,7 @@ def interval_plot(
     colours: Mapping[str, str],
     best_first: bool = True,
     reference: float | None = None,
+    digits: int = 2,
 ) -> Drawing:
     """Values with their intervals, a row for each system, the groups within it told apart by colour and sign.
 
@@ -123,7 +124,9 @@ def interval_plot(
     colours : names of the palette's colours by group; "" for the groups that have none
     best_first : whether less is better; the best system stands on top
     reference : where a dotted line marks what chance would give
+    digits : decimals of the numbers
     """
+    form = f".{digits}f"
     groups = list(dict.fromkeys(point.group for point in points))
     sums = {one: [point.value for point in points if point.system == one] for one in {p.system: 0 for p in points}}
     names = sorted(sums, key=lambda one: (1 if best_first else -1) * sum(sums[one]) / len(sums[one]))
@@ -153,8 +156,8 @@ def interval_plot(
                     },
                     "marker": {"color": colour, "size": 10, "symbol": SIGNS[n % len(SIGNS)]},
                     "customdata": [[html.escape(row.system), row.low, row.high] for row in rows],
-                    "hovertemplate": "%{customdata[0]}<br>%{x:.2f} (%{customdata[1]:.2f} to %{customdata[2]:.2f})"
-                    f"<extra>{html.escape(group)}</extra>",
+                    "hovertemplate": f"%{{customdata[0]}}<br>%{{x:{form}}} (%{{customdata[1]:{form}}} to "
+                    f"%{{customdata[2]:{form}}})<extra>{html.escape(group)}</extra>",
                 }
             )
         line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": reference, "x1": reference}
@@ -177,7 +180,7 @@ def interval_plot(
         )
 
     rows = tuple(
-        (row.system, row.group, f"{row.value:.2f}", f"{row.low:.2f}", f"{row.high:.2f}")
+        (row.system, row.group, *(format(value, form) for value in (row.value, row.low, row.high)))
         for row in sorted(points, key=lambda row: (names.index(row.system), groups.index(row.group)))
     )
     return _drawing(name, "", note, draw, ("System", "Group", axis, "Low", "High"), rows)

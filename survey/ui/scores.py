@@ -4,6 +4,7 @@ from typing import Any
 
 from survey.analysis import Analysis
 from survey.report import Finding, Report
+from survey.ui import objective
 from survey.ui.blocks import (
     between,
     board,
@@ -22,6 +23,7 @@ from survey.ui.blocks import (
     unranked,
     why_nothing,
 )
+from survey.ui.columns import Column, table_of
 from survey.ui.figures import Drawing, Point, interval_plot, rank_columns
 
 
@@ -29,8 +31,9 @@ def draw(analysis: Analysis) -> dict[str, Any]:
     """Totals beside the paper's, how often each rank was given, mean ranks."""
     report = analysis.report
     if not report.participants:
-        return nothing(why_nothing(report))
-    sections = [_totals(report)]
+        none = nothing(why_nothing(report))
+        return {**none, "sections": [*none["sections"], *objective.sections(report)]}
+    sections = [_totals(report), *objective.sections(report)]
     for criterion in report.study.criteria:
         findings = findings_on(report, criterion.key)
         title = criterion_title(report, criterion.key)
@@ -82,27 +85,16 @@ def _totals(report: Report) -> dict[str, Any]:
     numbers = [of.standings[0].rankings for of in findings]
     paper = known.source if known else ""
 
-    def rows(ours: Any, theirs: Any, form: str) -> list[list[Any]]:
-        found = []
-        for place, system in enumerate(study.systems):
-            row: list[Any] = [system.title]
-            for of in findings:
-                own = [ours(one) for one in of.standings]
-                row.append({"text": format(own[place], form), "strong": own[place] == max(own)})
-                if known:
-                    printed = [theirs(of.criterion, one.key) for one in study.systems]
-                    row.append({"text": format(printed[place], form), "strong": printed[place] == max(printed)})
-            found.append(row)
-        return found
-
-    def table(caption: str, ours: Any, theirs: Any, form: str) -> dict[str, Any]:
-        titles = [criterion_title(report, one.key) for one in study.criteria]
-        if not known:
-            head: list[str] = ["Method", *titles]
-            return {"kind": "table", "caption": caption, "head": head, "rows": rows(ours, theirs, form)}
-        groups = [{"text": "", "span": 1}, *({"text": title, "span": 2} for title in titles)]
-        head = ["Method", *(["here", "paper"] * len(titles))]
-        return {"kind": "table", "caption": caption, "groups": groups, "head": head, "rows": rows(ours, theirs, form)}
+    def columns(ours: Any, theirs: Any, form: str) -> list[Column]:
+        return [
+            Column(
+                criterion_title(report, of.criterion),
+                [ours(one) for one in of.standings],
+                [theirs(of.criterion, one.key) for one in study.systems] if known else [],
+                form,
+            )
+            for of in findings
+        ]
 
     note = (
         f"{counted(report.participants, 'participant')}, {between(numbers)} rankings of each criterion. "
@@ -113,19 +105,17 @@ def _totals(report: Report) -> dict[str, Any]:
         note += f" {counted(report.excluded, 'participant')} excluded, {included}."
     if known:
         note += f" Paper: {paper}, {known.rankings} rankings of each criterion, both directions together."
+    totals = columns(
+        lambda one: one.total, lambda criterion, system: known.totals[criterion][system] if known else 0, "d"
+    )
+    means = columns(
+        lambda one: one.total / one.rankings if one.rankings else 0.0,
+        lambda criterion, system: known.mean_score(criterion, system) if known else 0.0,
+        ".2f",
+    )
     blocks = [
-        table(
-            "Totals",
-            lambda one: one.total,
-            lambda criterion, system: known.totals[criterion][system] if known else 0,
-            "d",
-        ),
-        table(
-            f"Mean scores, 1 to {k}",
-            lambda one: one.total / one.rankings if one.rankings else 0.0,
-            lambda criterion, system: known.mean_score(criterion, system) if known else 0.0,
-            ".2f",
-        ),
+        table_of(study, "Totals", totals, objective.columns(report)),
+        table_of(study, f"Mean scores, 1 to {k}", means),
     ]
     if known and set(numbers) != {known.rankings}:
         words = f"The paper’s totals add up {known.rankings} rankings and these {between(numbers)}: compare the means."

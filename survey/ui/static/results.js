@@ -50,16 +50,19 @@ window.MusicStar ||= {};
   }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   window.addEventListener("hashchange", follow);
 
-  /** A table of `{caption, head: [words], rows: [[cell]]}`; a cell is words or `{text, strong, sub}`. */
-  const table = ({ caption, head, groups, rows, numeric = true, wide }) => {
+  /**
+   * A table of `{caption, head: [words], rows: [[cell]]}`; a cell is words or `{text, strong, sub}`.
+   * Above the head may stand `groups` of columns, `{text, span}`, and over these others.
+   */
+  const table = ({ caption, head, groups, over, rows, numeric = true, wide }) => {
     const { node } = window.MusicStar;
     const cell = (value, k) => {
       const { text = value, strong = false, sub = "" } = value !== null && typeof value === "object" ? value : {};
       const inner = [strong ? node("b", {}, text ?? "") : `${text ?? ""}`, sub && node("span", { class: "rs-sub" }, sub)];
       return k === 0 ? node("th", { scope: "row" }, inner) : node("td", {}, inner);
     };
-    const top = groups && node("tr", {}, groups.map(({ text, span }) =>
-      text ? node("th", { scope: "colgroup", colspan: `${span}` }, text) : node("td", { colspan: `${span}` })));
+    const top = [over, groups].map((row) => row && node("tr", {}, row.map(({ text, span }) =>
+      text ? node("th", { scope: "colgroup", colspan: `${span}` }, text) : node("td", { colspan: `${span}` }))));
     return node(
       "div",
       { class: "rs-scroll", tabindex: "0", role: "region", "aria-label": caption },
