@@ -198,7 +198,8 @@ def measure(
             if heard is None:
                 continue
             values = ear.compare(heard, gold, towards, among=among)
-            if others is not None and towards in others.domains:
+            # The judge of this piece has learned from the unrelated gold standard.
+            if others is not None and towards in others.domains and system != UNRELATED:
                 values["target_probability_real"] = others.target_probability(heard.clip, towards, piece=piece)
             values["speed"] = (speeds or {}).get((place, system), math.nan)
             found.append(Measured(piece, direction, system, values, heard.frames))

@@ -96,7 +96,8 @@ def summarise(
         own = [one for one in measured if one.direction in chosen]
         for system in sorted({one.system for one in own}, key=_place):
             values = _estimates(own, system)
-            if frechet is not None:
+            # Golds of other pieces are the same set.
+            if frechet is not None and system != UNRELATED:
                 values["frechet"] = _frechet(own, system, frechet)
             kept = {
                 name: values[name]

@@ -2,10 +2,16 @@
 
 Salamon and Gomez (2012): spectral peaks vote for the pitches they may be harmonics of (section II-B, eq. 3-5), the
 peaks of that salience are split into strong and weak ones (eq. 6-7), and strong ones are strung together in time, over
-weak ones where a strong one is missing for a while (section II-C). What lasts 100 ms counts. Their melody selection
-(section II-D) has no part in it: every contour is kept.
+weak ones where a strong one is missing for a while (section II-C). What lasts 100 ms counts. Of their melody selection
+(section II-D) one thing is left: of two contours an octave apart the less salient goes, which is what essentia's
+choices look like from outside.
 
-Figures found this way are not essentia's; MEASURED_AGREEMENT
+Figures found this way are not essentia's, but near. On the ten real excerpts (inputs, outputs of four methods and
+unrelated golds, 120 clips against their golds) the two content similarities correlate with Pearson's r = 0.970, 0.945
+without the unrelated ones; their means are 0.394 and essentia's 0.408, of the untranslated input 0.502 and 0.509. On
+rendered pieces, whose figures lie closer together, r = 0.904 and 0.593. Frame by frame the finders' pitches have a
+Jaccard similarity of 0.89 (real) and 0.90. `python -m benchmarks.content FOLDER` measures this. A clip of ten seconds
+takes half a second.
 """
 
 from dataclasses import dataclass
