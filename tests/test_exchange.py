@@ -17,7 +17,7 @@ from db.records import Export
 from survey.codebook import RANKINGS, TABLES, Column, codebook
 from survey.definition import Study, load, shipped
 from survey.definition import to_json as to_text
-from survey.exchange import ExchangeError, checked, rankings_csv, read, to_json, to_zip
+from survey.exchange import ExchangeError, checked, objective_csv, rankings_csv, read, to_json, to_zip
 
 ANSWERED = {"answers_json": '{"age": 30}'}
 KINDS: Mapping[str, st.SearchStrategy[Any]] = {
@@ -79,7 +79,10 @@ def test_the_same_content_gives_the_same_bytes(study: Study) -> None:
 def test_the_archive_holds_every_table_the_rankings_and_the_codebook(study: Study) -> None:
     with zipfile.ZipFile(io.BytesIO(to_zip(some_export(), study, frame()))) as archive:
         names = set(archive.namelist())
-        assert names == {"about.json", "codebook.md", "rankings.csv", *(f"tables/{name}.csv" for name in TABLES)}
+        tables = {f"tables/{name}.csv" for name in TABLES}
+        assert names == {"about.json", "codebook.md", "rankings.csv", "objective.csv", *tables}
+        assert study.objective is not None
+        assert archive.read("objective.csv") == objective_csv(study.objective)
         assert archive.read("codebook.md").decode() == codebook(study)
 
 

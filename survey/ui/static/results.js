@@ -68,7 +68,7 @@ window.MusicStar ||= {};
       { class: "rs-scroll", tabindex: "0", role: "region", "aria-label": caption },
       node(
         "table",
-        { class: `rs-table${numeric ? " rs-numbers" : ""}${wide ? " rs-wide" : ""}` },
+        { class: `rs-table${numeric ? " rs-numbers" : ""}${wide ? " rs-wide" : ""}${over ? " rs-dense" : ""}` },
         node("caption", {}, caption),
         node("thead", {}, top, node("tr", {}, head.map((words) => node("th", { scope: "col" }, words)))),
         node("tbody", {}, rows.map((row) => node("tr", {}, row.map(cell)))),
