@@ -26,6 +26,9 @@ from musicstar.losses import Losses, Step
 from musicstar.separation import DemucsConfig, Separator
 
 LATENT_SAMPLES = 800
+# Of what the noise was in training: on validation pieces outputs drawn with half of it keep 0.558 of their content and
+# those with all of it 0.526, those with none 0.563 but less of their gold standards' modulation.
+DRAWN_SPREAD = 0.5
 LEVEL_DBFS = 20 * math.log10(LEVEL_RMS)
 
 
@@ -172,7 +175,11 @@ class SpectralModel(Model):
     ) -> Tensor:
         progress(0.0)
         told = self.decoder(latents, torch.tensor(voices, device=latents.device))
-        noise = sampling.temperature * self._noise(voices, frames=told.shape[1], sampling=sampling).to(told.device)
+        noise = (
+            DRAWN_SPREAD
+            * sampling.temperature
+            * self._noise(voices, frames=told.shape[1], sampling=sampling).to(told.device)
+        )
         log_magnitudes, hidden = self.decoder.draw(told, torch.tensor(voices, device=latents.device), noise)
         wav = spectral.istft(spectral.magnitude(log_magnitudes) * self.decoder.phasors(hidden, spectral.stft(cue)))
         progress(1.0)
