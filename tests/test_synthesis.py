@@ -340,7 +340,7 @@ def test_a_doubled_sound_is_the_sum_of_two_and_a_swell_moves_the_level(soundfont
 
     def clarinet(sound: Sound) -> np.ndarray:
         recipe = Recipe(STARNET, (sound, *(Sound(one, 0.0, flat),) * 3), dry)
-        return render(score, recipe, duration_s=6.0)[Voice.CLARINET].astype(float)
+        return np.asarray(render(score, recipe, duration_s=6.0)[Voice.CLARINET], dtype=float)
 
     alone, second = clarinet(Sound(one, 0.0, flat)), clarinet(Sound(other, 0.0, flat))
     doubled = clarinet(Sound(one, 0.0, flat, double=other, double_db=-6.0))
