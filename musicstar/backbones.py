@@ -205,7 +205,9 @@ class SpectralModel(Model):
         terms = _scores([spectral.magnitude_distances(magnitudes, wanted) for magnitudes in spectra])
         if in_pairs:
             terms = _less_half(terms, spectral.magnitude_distances(*spectra))
-        total = terms["log"] + config.power * terms["power"] + terms["mel"] + (terms["patch"] if in_pairs else 0)
+        total = terms["log"] + config.power * terms["power"] + terms["mel"] + config.salience * terms["salience"]
+        if in_pairs:
+            total = total + terms["patch"]
         if config.waveform and step.share >= config.waveform_from:
             # A third of the batch teaches phase as well as all of it, and costs a third.
             some = slice(0, -(-len(heard) // 3))

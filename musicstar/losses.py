@@ -14,6 +14,7 @@ class LossConfig:
     Attributes
     ----------
     power : weight of the distance of magnitudes to the 0.4, which strong partials decide
+    salience : weight of the distance of pitch salience, which tells what is heard as the notes
     waveform : weight of the resynthesised signal's spectral distance, which teaches the phase head
     waveform_from : share of the run, 0 to 1, after which it counts
     energy_from : share of the run after which outputs are drawn and scored in pairs, so that they vary as the gold
@@ -29,6 +30,7 @@ class LossConfig:
     """
 
     power: float = 3.0
+    salience: float = 0.0
     waveform: float = 0.0
     waveform_from: float = 0.0
     energy_from: float = 1.0

@@ -62,7 +62,8 @@ class TrainConfig:
     Attributes
     ----------
     recipe : which part it trains; the method of that part knows its loss
-    voices : labels of what the model is for, see `checkpoint.Card`
+    voices : labels of what the model is for, see `checkpoint.Card`; one named twice is trained twice as often,
+        one whose domain the set has not is left out
     steps : at which the learning rate's schedule ends
     balance_db : largest random change of the accompaniment's level
     network : sizes, as the backbone's own configuration class knows them

@@ -7,6 +7,7 @@ lets long clips be worked through piece by piece without a seam.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ SHORT_BINS = SHORT_FFT // 2 + 1
 FLOOR = 0.01
 LOG_RANGE = (-4.7, 6.0)
 PATCH_FRAMES = (8, 32)
+PARTIALS = 10
 CONTEXT_SAMPLES = 24 * LATENT_SAMPLES
 
 
@@ -89,6 +91,21 @@ def mel_filters(device: torch.device, *, mels: int = 80) -> Tensor:
     left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     filters = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0)
     return (filters / filters.sum(dim=1, keepdim=True).clamp(min=1e-3)).to(device, torch.float32)
+
+
+@lru_cache(maxsize=4)
+def pitch_filters(device: torch.device) -> Tensor:
+    """Sums of a pitch's first ten partials, each 0.8 of the one before, every half semitone: Tensor[121, 1025].
+
+    The pitches are MIDI notes 36 to 96; a partial reaches two bins to each side (Salamon and Gomez 2012, section II-B).
+    """
+    bins = torch.arange(BINS, dtype=torch.float64)
+    hertz = 440 * 2 ** ((torch.arange(36, 96.5, 0.5, dtype=torch.float64) - 69) / 12)
+    filters = torch.zeros(len(hertz), BINS, dtype=torch.float64)
+    for number in range(PARTIALS):
+        places = hertz[:, None] * (number + 1) * N_FFT / SAMPLE_RATE
+        filters += 0.8**number * torch.cos((bins - places).clamp(-2, 2) * math.pi / 4) ** 2
+    return filters.to(device, torch.float32)
 
 
 class Block(nn.Module):
@@ -308,7 +325,8 @@ def magnitude_distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
     Returns
     -------
     "log": L1 weighted by 1 / (0.3 + kHz); "power": L1 of magnitudes to the 0.4; "mel": L1 of log-mel; "patch":
-    Euclidean distance of log-mel patches of 0.1 and 0.4 s, per root of their size, which sees what moves together
+    Euclidean distance of log-mel patches of 0.1 and 0.4 s, per root of their size, which sees what moves together;
+    "salience": L1 of how a frame's squared salience is spread over pitches, frames by the root of the gold's, `b`
     """
     khz = torch.arange(BINS, device=a.device) * (SAMPLE_RATE / N_FFT / 1000)
     weights = 1 / (0.3 + khz)
@@ -317,10 +335,16 @@ def magnitude_distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
     with torch.autocast(a.device.type, enabled=False):
         mel = mel_filters(a.device)
         apart = torch.log(mel @ a.exp()) - torch.log(mel @ b.exp())
+        pitches = pitch_filters(a.device)
+        ours, gold = ((pitches @ magnitude(x)).square() for x in (a, b))
+        loud = gold.sum(dim=1).pow(0.25)
+        spread = [x / (x.sum(dim=1, keepdim=True) + 1e-3) for x in (ours, gold)]
+        salience = ((spread[0] - spread[1]).abs().sum(dim=1) * loud).mean() / (loud.mean() + 1e-3)
     return {
         "log": ((a - b).abs() * weights).mean(),
         "power": ((0.4 * a).exp() - (0.4 * b).exp()).abs().mean(),
         "mel": apart.abs().mean(),
+        "salience": salience,
         "patch": torch.stack([_patch_distance(apart, frames) for frames in PATCH_FRAMES]).mean(),
     }
 

@@ -71,7 +71,8 @@ class Run:
         torch.manual_seed(settings.seed)
         torch.set_flush_denormal(True)
         self.voices = tuple(Voice.from_label(label) for label in settings.voices)
-        self.net = backbones.build(settings.backbone, settings.recipe, self.voices, settings.network).to(self.device)
+        distinct = tuple(dict.fromkeys(self.voices))
+        self.net = backbones.build(settings.backbone, settings.recipe, distinct, settings.network).to(self.device)
         self.resumed = resume and self.folder.step() is not None
         if settings.begin_with and not self.resumed:
             self._begin_with(library, settings.begin_with)
@@ -271,7 +272,7 @@ class Run:
         card = checkpoint.Card(
             backbone=self.settings.backbone,
             recipe=self.settings.recipe,
-            voices=self.settings.voices,
+            voices=tuple(dict.fromkeys(self.settings.voices)),
             config=asdict(self.net.config),
             training=training,
             partner=self.partner,

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from musicstar import checkpoint
+from musicstar.domains import Voice
 from musicstar.recipes import TrainConfig, runs
 from musicstar.runfolder import RunError, RunFolder
 from musicstar.starnet import Reduced, load, reduce
@@ -78,6 +79,11 @@ def train(
 
 def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume: bool) -> Run:
     library = checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
+    voices = tuple(label for label in settings.voices if Voice.from_label(label).domain in data.domains)
+    if not voices:
+        there = ", ".join(data.domains)
+        raise RunError(f"{name} is for {', '.join(settings.voices)}, and the set holds {there}: train it on another set")
+    settings = replace(settings, voices=voices)
     return Run(name, settings, data, out / name, library=library, resume=resume)
 
 

@@ -87,9 +87,38 @@ def test_distances_vanish_between_equals_alone() -> None:
     aim = spectral.resolutions(gold)
     for heard, least, most in ((gold, 0.0, 2e-3), (other, 0.05, 10.0)):
         distances = spectral.magnitude_distances(spectral.log_magnitude(heard), spectral.log_magnitude(gold))
-        assert set(distances) == {"log", "power", "mel", "patch"}
+        assert set(distances) == {"log", "power", "mel", "salience", "patch"}
         assert all(least <= value <= most for value in distances.values())
         assert least <= spectral.waveform_distance(spectral.resolutions(heard), aim, aim) <= most
+
+
+def tone(*partials: float, key: float = 69) -> torch.Tensor:
+    """A second of the first partials of a note, of these strengths."""
+    times = torch.arange(16_000) / 16_000
+    hertz = 440 * 2 ** ((key - 69) / 12)
+    return sum(
+        (0.1 * strength * torch.sin(2 * torch.pi * number * hertz * times) for number, strength in enumerate(partials, 1)),
+        start=torch.zeros(16_000),
+    )[None]
+
+
+def test_pitch_filters_find_a_note_by_its_partials() -> None:
+    filters = spectral.pitch_filters(torch.device("cpu"))
+    assert filters.shape == (121, spectral.BINS)
+    for key in (45, 69, 81.5):
+        salience = filters @ spectral.stft(tone(1, 0.8, 0.6, 0.4, key=key))[0, :, 40].abs()
+        assert 36 + 0.5 * salience.argmax() == key
+
+
+def test_salience_hears_a_wrong_note_more_than_a_wrong_timbre() -> None:
+    gold = spectral.log_magnitude(tone(1, 0.5, 0.25))
+
+    def apart(other: torch.Tensor) -> float:
+        return float(spectral.magnitude_distances(spectral.log_magnitude(other), gold)["salience"])
+
+    assert apart(tone(1, 0.5, 0.25)) < 1e-6
+    assert apart(2 * tone(1, 0.5, 0.25)) < 0.02, "level is no content"
+    assert apart(tone(1, 0.2, 0.4)) < 0.3 < 1.5 < apart(tone(1, 0.5, 0.25, key=76)) <= 2
 
 
 def test_distortion_shifts_pitch_by_no_more_than_asked() -> None:
