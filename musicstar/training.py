@@ -82,7 +82,9 @@ def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume
     voices = tuple(label for label in settings.voices if Voice.from_label(label).domain in data.domains)
     if not voices:
         there = ", ".join(data.domains)
-        raise RunError(f"{name} is for {', '.join(settings.voices)}, and the set holds {there}: train it on another set")
+        raise RunError(
+            f"{name} is for {', '.join(settings.voices)}, and the set holds {there}: train it on another set"
+        )
     settings = replace(settings, voices=voices)
     return Run(name, settings, data, out / name, library=library, resume=resume)
 
