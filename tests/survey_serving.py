@@ -27,6 +27,8 @@ from tests.browsing import PATIENCE_MS, ROOT, free_port
 
 RATE = 16_000
 CLIP_S = 1.2
+# Half of it is less than the page takes to look again, so that it is heard by then.
+BRIEF_S = 0.3
 LETTERS = "ABCDEFGH"
 RANKINGS = """SELECT criterion.key, response.revision, trial_item.position FROM response
 JOIN criterion ON criterion.id = response.criterion_id JOIN trial ON trial.id = response.trial_id
@@ -54,6 +56,11 @@ def study() -> Study:
     whole = load(shipped("music-star"))
     hashed = tuple(replace(one, sha256=f"{place:064x}") for place, one in enumerate(whole.stimuli))
     return replace(whole, criteria=whole.criteria[:2], stimuli=hashed)
+
+
+def brief_study() -> Study:
+    """The same for participants who have other things to show than how they listen."""
+    return replace(study(), name="brief")
 
 
 def large_study() -> Study:
@@ -102,20 +109,20 @@ def large_study() -> Study:
     )
 
 
-def add_tones(store: Store, media: Path, made: Study) -> None:
+def add_tones(store: Store, media: Path, made: Study, clip_s: float) -> None:
     """Store the study with a tone for every stimulus, the gold standard's the lowest."""
     config = to_json(made)
     # One that the app cannot read would only leave its pages waiting.
     assert to_json(from_json(config)) == config
     media.mkdir(parents=True, exist_ok=True)
-    time_s = np.arange(round(CLIP_S * RATE)) / RATE
+    time_s = np.arange(round(clip_s * RATE)) / RATE
     pitches = [GOLD, *(system.key for system in made.systems)]
     stimuli = []
     for one in made.stimuli:
         name = secrets.token_hex(16)
         pitch_hz = 220 * 2 ** (pitches.index(one.system) / 6)
         soundfile.write(media / f"{name}.wav", 0.1 * np.sin(2 * np.pi * pitch_hz * time_s), RATE, "PCM_16")
-        stimuli.append(NewStimulus(one.piece, one.direction, one.system, one.sha256, name, CLIP_S))
+        stimuli.append(NewStimulus(one.piece, one.direction, one.system, one.sha256, name, clip_s))
     store.add_version(
         NewVersion(
             study=made.name,
@@ -192,8 +199,8 @@ class Served:
 def serving(folder: Path) -> Iterator[Served]:
     with closing(Store(f"sqlite:///{folder / 'survey.sqlite'}")) as store:
         store.upgrade()
-        for made in (study(), large_study()):
-            add_tones(store, folder / "media", made)
+        for made, clip_s in ((study(), CLIP_S), (brief_study(), BRIEF_S), (large_study(), BRIEF_S)):
+            add_tones(store, folder / "media", made, clip_s)
     served = Served(folder, free_port())
     served.start()
     try:

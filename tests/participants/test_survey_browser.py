@@ -214,7 +214,7 @@ def test_by_keyboard_alone(visit: Visit, served: Served) -> None:
 
 
 def test_by_touch_on_a_phone(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = visit("?study=brief", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.tap("text=I agree, and begin")
     page.wait_for_selector(".sv-question")
     for group in page.locator("[role=radiogroup]").all():

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_killed_server_loses_nothing(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
+    page = visit("?study=brief")
     to_practice(page)
     answer(page, "ABCDE")
     page.click("text=Begin")
@@ -63,7 +63,7 @@ def test_a_killed_server_loses_nothing(visit: Visit, served: Served) -> None:
 
 
 def test_a_crash_between_answer_and_sending(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
+    page = visit("?study=brief")
     to_practice(page)
     hear_all(page)
     rank(page, "CABED")
@@ -84,7 +84,7 @@ def test_a_crash_between_answer_and_sending(visit: Visit, served: Served) -> Non
 
 
 def test_another_device_goes_on_and_the_old_page_is_told(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star&participant=MOVES.1")
+    page = visit("?study=brief&participant=MOVES.1")
     to_practice(page)
     answer(page, "ABCDE")
     page.click("text=Begin")
@@ -92,7 +92,7 @@ def test_another_device_goes_on_and_the_old_page_is_told(visit: Visit, served: S
     page.keyboard.press("c")
     page.keyboard.press("2")
     page.wait_for_function("document.querySelector('.sv-status').textContent === 'Saved'")
-    other = visit("?study=music-star&participant=MOVES.1", viewport={"width": 390, "height": 844})
+    other = visit("?study=brief&participant=MOVES.1", viewport={"width": 390, "height": 844})
     other.wait_for_selector("text=set the level once more")
     set_volume(other)
     other.wait_for_selector(".sv-trial")
@@ -111,7 +111,7 @@ def test_another_device_goes_on_and_the_old_page_is_told(visit: Visit, served: S
 @pytest.mark.parametrize("channel", [True, False])
 def test_two_tabs(visit: Visit, served: Served, channel: bool) -> None:
     script = "" if channel else "delete window.BroadcastChannel"
-    page = visit("?study=music-star", script=script)
+    page = visit("?study=brief", script=script)
     to_practice(page)
     hear_all(page)
     practice = state(page)["trials"][0]
@@ -132,7 +132,7 @@ def test_two_tabs(visit: Visit, served: Served, channel: bool) -> None:
 
 
 def test_offline_from_one_piece_to_the_next(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
+    page = visit("?study=brief")
     to_practice(page)
     answer(page, "ABCDE")
     page.click("text=Begin")
@@ -160,7 +160,7 @@ def test_offline_from_one_piece_to_the_next(visit: Visit, served: Served) -> Non
 
 
 def test_not_saved_and_refused_keep_the_answers_in_the_page(visit: Visit, served: Served) -> None:
-    page = visit("?study=music-star")
+    page = visit("?study=brief")
     to_practice(page)
     hear_all(page)
     rank(page, "ABCDE")

@@ -44,9 +44,7 @@ def test_eight_systems_in_another_language_on_a_small_screen(visit: Visit, serve
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
 def test_every_screen_serves_everybody(visit: Visit, width: int, scheme: str) -> None:
-    page = visit(
-        "?study=music-star", viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
-    )
+    page = visit("?study=brief", viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
     assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
     checked(page)
     page.click("text=I agree, and begin")
