@@ -1,4 +1,4 @@
-"""A survey that is served, and participants' browsers, for each file of tests one of its own."""
+"""A survey that is served for all files of tests here, and participants' browsers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from tests.survey_serving import Served, Visit, serving, visiting
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("survey")) as started:
         yield started
