@@ -15,6 +15,7 @@ from survey import scoring
 from survey.accounts import write_user
 from survey.session import SurveyDesk
 from survey.simulate import simulate
+from survey.ui.results import LIVE_S
 from tests.browsing import PATIENCE_MS
 from tests.survey_serving import Served, serious_faults, serving, study
 
@@ -66,9 +67,13 @@ def visit(chrome: Any, served: Served) -> Iterator[Visit]:
     """Open the results in a browser of its own, which must neither complain nor ask another host."""
     contexts = []
 
-    def open_page(*, logged_in: bool = True, query: str = "?study=music-star", **options: Any) -> Any:
+    def open_page(
+        *, logged_in: bool = True, query: str = "?study=music-star", clock: bool = False, **options: Any
+    ) -> Any:
         context = chrome.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         context.set_default_timeout(3 * PATIENCE_MS)
+        if clock:
+            context.clock.install()
         page = context.new_page()
         page.complaints = []
         page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
@@ -216,7 +221,7 @@ def test_a_participant_is_excluded_with_a_reason_by_keys_alone(visit: Visit, ser
 
 
 def test_new_rankings_are_told_of_and_counted_when_asked(visit: Visit, served: Served) -> None:
-    page = visit(query="?study=large")
+    page = visit(query="?study=large", clock=True)
     assert page.input_value(".rs-study select") == "large"
     page.wait_for_function("document.querySelector('.rs-counts').textContent.includes('rankings0')")
     with closing(store(served)) as opened:
@@ -226,6 +231,7 @@ def test_new_rankings_are_told_of_and_counted_when_asked(visit: Visit, served: S
         systems = [system["key"] for system in json.loads(version.config_json)["systems"]]
         strengths = dict.fromkeys(systems, 1.0)
         simulate(desk, "large", participants=1, strengths=strengths, rng=np.random.default_rng(1))
+    page.clock.fast_forward(round(1000 * LIVE_S))
     page.click("text=Update the figures")
     page.wait_for_selector("#rs-scores tbody tr")
     assert page.locator("#rs-scores table").first.locator("tbody tr").count() == len(systems)
