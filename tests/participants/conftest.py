@@ -16,5 +16,7 @@ def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def visit(chrome: Any, served: Served) -> Iterator[Visit]:
+    if served.process is None:  # A test that kills it has failed before it started it again.
+        served.start()
     with visiting(chrome, served) as open_page:
         yield open_page
