@@ -202,9 +202,9 @@ class SpectralModel(Model):
         drawn = [self.decoder.draw(told, voices, noise) for noise in noises]
         wanted = torch.log(spectral.stft(gold).abs() + spectral.FLOOR)
         spectra = [magnitudes for magnitudes, _ in drawn]
-        terms = _scores([spectral.magnitude_distances(magnitudes, wanted) for magnitudes in spectra])
+        terms = _scores([spectral.magnitude_distances(magnitudes, wanted, wanted) for magnitudes in spectra])
         if in_pairs:
-            terms = _less_half(terms, spectral.magnitude_distances(*spectra))
+            terms = _less_half(terms, spectral.magnitude_distances(*spectra, wanted))
         total = terms["log"] + config.power * terms["power"] + terms["mel"] + config.salience * terms["salience"]
         if in_pairs:
             total = total + terms["patch"]

@@ -319,14 +319,15 @@ def features(wav: Tensor) -> Tensor:
     return torch.cat([log_magnitude(wav), log_magnitude(wav, n_fft=SHORT_FFT)], dim=1)
 
 
-def magnitude_distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
-    """How far apart two log-magnitude spectrograms are, Tensor[B, 1025, F] each.
+def magnitude_distances(a: Tensor, b: Tensor, gold: Tensor) -> dict[str, Tensor]:
+    """How far apart two log-magnitude spectrograms are, Tensor[B, 1025, F] each, where this is the gold standard's.
 
     Returns
     -------
     "log": L1 weighted by 1 / (0.3 + kHz); "power": L1 of magnitudes to the 0.4; "mel": L1 of log-mel; "patch":
     Euclidean distance of log-mel patches of 0.1 and 0.4 s, per root of their size, which sees what moves together;
-    "salience": L1 of how a frame's squared salience is spread over pitches, frames by the root of the gold's, `b`
+    "salience": L1 of how a frame's squared salience is spread over pitches, frames weighted by the root of the
+    gold standard's amplitude
     """
     khz = torch.arange(BINS, device=a.device) * (SAMPLE_RATE / N_FFT / 1000)
     weights = 1 / (0.3 + khz)
@@ -336,10 +337,9 @@ def magnitude_distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
         mel = mel_filters(a.device)
         apart = torch.log(mel @ a.exp()) - torch.log(mel @ b.exp())
         pitches = pitch_filters(a.device)
-        ours, gold = ((pitches @ magnitude(x)).square() for x in (a, b))
-        loud = gold.sum(dim=1).pow(0.25)
-        spread = [x / (x.sum(dim=1, keepdim=True) + 1e-3) for x in (ours, gold)]
-        salience = ((spread[0] - spread[1]).abs().sum(dim=1) * loud).mean() / (loud.mean() + 1e-3)
+        loud = (pitches @ magnitude(gold)).square().sum(dim=1).pow(0.25)
+        shares = [_shares((pitches @ magnitude(x)).square()) for x in (a, b)]
+        salience = ((shares[0] - shares[1]).abs().sum(dim=1) * loud).mean() / (loud.mean() + 1e-3)
     return {
         "log": ((a - b).abs() * weights).mean(),
         "power": ((0.4 * a).exp() - (0.4 * b).exp()).abs().mean(),
@@ -347,6 +347,11 @@ def magnitude_distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
         "salience": salience,
         "patch": torch.stack([_patch_distance(apart, frames) for frames in PATCH_FRAMES]).mean(),
     }
+
+
+def _shares(salience: Tensor) -> Tensor:
+    """Each pitch's share of its frame, of salience Tensor[B, P, F]."""
+    return salience / (salience.sum(dim=1, keepdim=True) + 1e-3)
 
 
 def _patch_distance(apart: Tensor, frames: int) -> Tensor:

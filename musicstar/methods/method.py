@@ -237,15 +237,19 @@ class TranslationSupervised(Method):
         """Loss of the outputs against the same stretch of the gold standard."""
         model = self.parts.autoencoder(self.recipe, voices[0])
         targets = take_turns(voices, len(batch.heard), step)
-        heard = pick(batch.heard, take_sources(targets, tuple(Domain)[: batch.heard.shape[1] // 3], step))
+        heard = pick(batch.heard, take_sources(targets, known_domains(voices), step))
         wanted = torch.tensor(targets, device=heard.device)
         latents, guided = encode_guided(model, heard, wanted, step)
         losses = model.reconstruction(latents, heard, pick(batch.gold, targets), wanted, step)
         return losses.plus(guided)
 
     def encoder_inputs(self, batch: Windows, voices: tuple[Voice, ...]) -> list[tuple[Tensor, Tensor]]:
+        domains = known_domains(voices)
         return [
-            (batch.heard[:, voice.domain.others[0].mixture], torch.full((len(batch.heard),), voice)) for voice in voices
+            (batch.heard[:, source.mixture], torch.full((len(batch.heard),), voice))
+            for voice in dict.fromkeys(voices)
+            for source in voice.domain.others
+            if source in domains
         ]
 
 
@@ -258,25 +262,27 @@ def encode_guided(model: Model, heard: Tensor, told: Tensor, step: Step) -> tupl
     return aim, {"guide": (latents - aim).abs().mean()}
 
 
+def known_domains(voices: Sequence[Voice]) -> tuple[Domain, ...]:
+    """The domains a network for some voices hears: StarNet's, and its own."""
+    return tuple(dict.fromkeys((*STARNET, *(voice.domain for voice in voices))))
+
+
 def take_turns(voices: tuple[Voice, ...], batch: int, step: Step) -> list[Voice]:
     """A voice for each item of a batch, each as often as the others over time."""
     return [voices[(step.index * batch + item) % len(voices)] for item in range(batch)]
 
 
 def take_sources(targets: list[Voice], domains: tuple[Domain, ...], step: Step) -> list[Voice]:
-    """A mixture to translate to each target, from all other domains in turn.
+    """A mixture to translate to each target, of the other domains by chance.
 
     For a voice of StarNet every other one is of StarNet's other domain: that is what the paper's methods are judged by.
     """
+    draws = torch.rand(len(targets), generator=step.generator, device=step.generator.device).tolist()
     sources = []
-    for item, target in enumerate(targets):
-        turn = (step.index * len(targets) + item) // len(set(targets))
+    for target, draw in zip(targets, draws, strict=True):
         first, *rest = [domain for domain in target.domain.others if domain in domains]
-        if target.domain in STARNET and rest:
-            chosen = rest[turn // 2 % len(rest)] if turn % 2 else first
-        else:
-            chosen = [first, *rest][turn % (1 + len(rest))]
-        sources.append(chosen.mixture)
+        choices = [first] * (len(rest) or 1) + rest if target.domain in STARNET else [first, *rest]
+        sources.append(choices[int(draw * len(choices))].mixture)
     return sources
 
 
