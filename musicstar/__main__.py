@@ -257,7 +257,12 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate.add_argument("--stems", nargs=2, metavar=("MELODY", "ACCOMPANIMENT"), help="the two stems of the input")
     translate.add_argument("--write-stems", action="store_true", help="also write each translated stem")
     translate.add_argument("--seed", type=_count(0), default=0)
-    translate.add_argument("--temperature", type=_number(0), default=1.0, help="of wavenet sampling; 0 is greedy")
+    translate.add_argument(
+        "--temperature",
+        type=_number(0),
+        default=1.0,
+        help="how much outputs vary by chance; 0 picks what is most likely",
+    )
     translate.add_argument(
         "--chunk-seconds",
         type=_number(0),

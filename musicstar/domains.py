@@ -1,5 +1,6 @@
 """The words of StarNet and of what is added to it: domains of two instruments, voices, who is whose counterpart."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -114,6 +115,11 @@ DIRECTIONS = tuple(Direction(source, target) for target in Domain for source in 
 def stems_of(domains: "tuple[Domain, ...]") -> tuple[Voice, ...]:
     """The stems of some domains, in order."""
     return tuple(voice for domain in domains for voice in domain.stems)
+
+
+def known_domains(voices: Iterable[Voice]) -> tuple[Domain, ...]:
+    """The domains that networks for some voices have heard: StarNet's, and their own."""
+    return tuple(dict.fromkeys((*STARNET, *(voice.domain for voice in voices))))
 
 
 # The stems of StarNet itself.

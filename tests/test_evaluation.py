@@ -15,7 +15,7 @@ from musicstar.__main__ import main
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.checkpoint import Library
 from musicstar.domains import Direction, Domain, Voice
-from musicstar.evaluation import outputs, plots, results, table, translating
+from musicstar.evaluation import judges, outputs, plots, results, table, translating
 from musicstar.evaluation.measures import MEASURES, Measured
 from musicstar.evaluation.outputs import collect
 from musicstar.evaluation.results import POOLED, summarise
@@ -99,6 +99,7 @@ def test_a_target_may_have_several_sources(tmp_path: Path) -> None:
 
 
 def test_each_file_that_is_left_out_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "001.cv.a|b.wav", "001.cv.a\nb.wav")
     touch(tmp_path, "001.cv.gold.wav", "001.cv.a.wav", "001.cv.a.flac", "001.cv.unrelated.wav")
     touch(tmp_path, "mine.wav", "001.xy.a.wav", "001.cv-cv.a.wav", "002.cv.a.wav", "..cv.a.wav")
     found = collect(tmp_path)
@@ -107,10 +108,12 @@ def test_each_file_that_is_left_out_is_named(tmp_path: Path) -> None:
     assert "mine.wav: not a name of PIECE.DIRECTION.SYSTEM" in told
     assert "001.xy.a.wav: unknown direction 'xy'; expected cv, sp" in told
     assert "001.cv-cv.a.wav: unknown direction" in told
+    assert "001.cv.a|b.wav: a name with signs that no table can hold" in told
+    assert "001.cv.a\\nb.wav: a name with signs that no table can hold" in told
     assert "002.cv.a.wav: there is no gold standard; expected 002.cv.gold.wav" in told
     assert "001.cv.a.wav: left out, 001.cv.a.flac is there too" in told
     assert "kept for golds of other pieces" in told
-    assert len(found.faults) == 7
+    assert len(found.faults) == 9
 
 
 def test_the_unrelated_piece_is_the_next_by_name(tmp_path: Path) -> None:
@@ -164,6 +167,28 @@ def test_frechet_is_of_systems_and_directions() -> None:
     values = {(row.system, row.direction): row.values["frechet"] for row in rows}
     assert (values["a", "cv"].mean, values["a", "cv"].low, values["a", "cv"].high) == pytest.approx((3, 2, 4))
     assert values["gold", POOLED].mean == 0
+
+
+def test_a_silent_output_has_no_style_to_compare() -> None:
+    """Even where it is all that a resample drew."""
+    rng = np.random.default_rng(0)
+    measured = [
+        Measured(piece, "cv", system, {}, np.zeros((0, 4)) if (system, piece) == ("a", "002") else rng.random((3, 4)))
+        for piece in ("001", "002")
+        for system in ("gold", "a")
+    ]
+    rows = summarise(measured, content_by="salience", frechet=judges.frechet_distance).rows
+    assert next(row for row in rows if row.system == "a").values["frechet"].mean > 0
+    silent = [one for one in measured if one.system == "gold" or one.piece == "002"]
+    assert "frechet" not in summarise(silent, content_by="salience", frechet=judges.frechet_distance).rows[-1].values
+
+
+def test_pooled_are_the_directions_of_all_systems() -> None:
+    measured = [one(name, "001", towards, value) for name, towards, value in (
+        ("input", "fg", 0.9), ("a", "cv", 0.2), ("a", "fg", 0.8), ("b", "cv", 0.4), ("input", "cv", 0.1),
+    )]  # fmt: skip
+    rows = {row.system: row.values["content"].mean for row in summarise(measured, content_by="salience").rows[:3]}
+    assert rows == {"input": 0.1, "a": 0.2, "b": 0.4}
 
 
 def test_json_of_a_result() -> None:
@@ -278,6 +303,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_measured(
         (["nowhere"], "nowhere: there is no such folder"),
         (["."], "nothing to measure; expected PIECE.DIRECTION.SYSTEM.wav"),
         ([".", "--record"], "--record goes with --data"),
+        ([".", "--method", "stem"], "--method goes with --data"),
+        (["--data", ".", "--seconds", "5"], "--seconds is of held-out pieces"),
+        (["--data", ".", "--held-out", "c", "--record"], "--record keeps what essentia finds"),
         (["--data", ".", "--golds", "."], "--golds go with a FOLDER"),
         (["--data", ".", "--record"], "give --held-out too"),
     ],
@@ -314,6 +342,14 @@ def test_what_is_translated_is_written_as_anybodys(tmp_path: Path) -> None:
     }
     translating.write([*both, pair(Domain.TH, Domain.CV)], {}, tmp_path / "three")
     assert list(collect(tmp_path / "three").files) == [("001", "cv-sp"), ("001", "sp-cv"), ("001", "th-cv")]
+
+
+def test_a_folder_with_recordings_is_not_mixed_with_new_ones(
+    folder: Path, excerpts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = evaluate(capsys, "--data", excerpts, "--out", folder)
+    assert (status, out) == (1, "")
+    assert "there are recordings already" in err
 
 
 def test_a_method_without_weights_is_left_out_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

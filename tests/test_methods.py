@@ -12,13 +12,14 @@ import torch
 
 from musicstar import backbones, checkpoint
 from musicstar.audio import AudioError, Clip
-from musicstar.domains import PAPER, STEMS, Domain, Voice
+from musicstar.domains import PAPER, STEMS, Direction, Domain, Voice
 from musicstar.methods import method, studio
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, why_not_offered
 from musicstar.methods.single import gradient_reversed
+from musicstar.methods.stem import StemSupervised
 
 SPECTRAL = {"width": 16, "hidden": 24, "phase_rank": 8}
 WAVENET = {
@@ -250,6 +251,19 @@ def test_one_direction_is_enough_to_be_offered(tmp_path: Path) -> None:
     assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=one)
     assert "mixture" not in why_not_offered(Backbone.WAVENET, direction=PAPER[0], shelf=one)
     assert "for sp" in why_not_offered(Backbone.WAVENET, direction=PAPER[1], shelf=one)["mixture"]
+
+
+def test_what_was_never_heard_is_not_offered(tmp_path: Path, source: Source) -> None:
+    """Weights for StarNet's voices have heard StarNet's domains; those for every voice have heard all."""
+    keep(tmp_path, "stem", "spectral", "stem", STEMS)
+    keep(tmp_path, "mixture", "spectral", "mixture", tuple(domain.mixture for domain in Domain))
+    kept = checkpoint.Library([tmp_path])
+    reasons = why_not_offered(Backbone.SPECTRAL, direction=Direction(Domain.FG, Domain.CV), shelf=kept)
+    assert "mixture" not in reasons
+    assert reasons["stem"].startswith("The spectral weights of stem have heard no flute and guitar")
+    assert "stem" not in why_not_offered(Backbone.SPECTRAL, direction=PAPER[0], shelf=kept)
+    with pytest.raises(NotOffered, match="have heard no flute and guitar"):
+        StemSupervised(StoredParts(Backbone.SPECTRAL, kept)).require(Direction(Domain.FG, Domain.CV))
 
 
 def test_an_encoder_keeps_to_its_partner(tmp_path: Path, shelf: checkpoint.Library, source: Source) -> None:

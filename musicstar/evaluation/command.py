@@ -8,12 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from musicstar.audio import SUFFIXES
 from musicstar.domains import DIRECTIONS, PAPER, Direction
 from musicstar.files import write_whole
 from musicstar.methods.catalog import METHODS, Backbone
 
 if TYPE_CHECKING:
-    from musicstar.evaluation.measures import Measured
+    from musicstar.evaluation.measures import ContentBy, Measured
     from musicstar.evaluation.outputs import Collection, Place
     from musicstar.pairs import Pair
 
@@ -28,12 +29,15 @@ def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]
         "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
     )
     evaluate.add_argument(
-        "--directions", default="paper", choices=["paper", "all"], help="of held-out pieces: the paper's two, or all"
+        "--split", choices=["test", "validation"], help="which held-out pieces; the test's by default"
     )
-    evaluate.add_argument("--seconds", type=number(1), default=10.0, help="of each held-out piece")
-    evaluate.add_argument("--method", default="all", choices=[*METHODS, "all"])
     evaluate.add_argument(
-        "--backbone", default=Backbone.SPECTRAL.value, choices=[*(backbone.value for backbone in Backbone), "both"]
+        "--directions", choices=["paper", "all"], help="of held-out pieces: the paper's two (default), or all"
+    )
+    evaluate.add_argument("--seconds", type=number(1), help="of each held-out piece; 10 by default")
+    evaluate.add_argument("--method", choices=[*METHODS, "all"], help="all by default")
+    evaluate.add_argument(
+        "--backbone", choices=[*(backbone.value for backbone in Backbone), "both"], help="spectral by default"
     )
     evaluate.add_argument("--out", type=folder, help="keep what is translated in this folder")
     evaluate.add_argument(
@@ -62,7 +66,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.data is not None and arguments.golds is not None:
         raise ValueError("--golds go with a FOLDER of outputs; --data has its own")
     if arguments.folder is not None:
-        for option in ("held_out", "out", "record"):
+        for option in ("held_out", "split", "directions", "seconds", "method", "backbone", "out", "record"):
             if getattr(arguments, option):
                 raise ValueError(f"--{option.replace('_', '-')} goes with --data, not with a FOLDER of outputs")
         golds = None if arguments.golds is None else Path(arguments.golds)
@@ -76,12 +80,19 @@ def _translate(arguments: argparse.Namespace) -> int:
 
     if arguments.record and not arguments.held_out:
         raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
+    if arguments.record and _content_by(arguments) != "essentia":
+        raise ValueError("--record keeps what essentia finds: install the extra eval, and leave out --content-by")
+    if arguments.out is not None and any(path.suffix.lower() in SUFFIXES for path in Path(arguments.out).glob("*")):
+        raise ValueError(
+            f"{arguments.out}: there are recordings already, and all would be measured; name another folder"
+        )
     pieces = _pairs(arguments)
-    backbones = list(Backbone) if arguments.backbone == "both" else [Backbone(arguments.backbone)]
+    chosen = arguments.backbone or Backbone.SPECTRAL.value
+    backbones = list(Backbone) if chosen == "both" else [Backbone(chosen)]
     directions = sorted({Direction(pair.source.domain, pair.target) for pair in pieces}, key=str)
     methods = {}
     for backbone in backbones:
-        wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
+        wanted = list(METHODS) if arguments.method in (None, "all") else [arguments.method]
         methods[backbone], lacking = translating.with_weights(wanted, backbone=backbone, directions=directions)
         for name, reason in lacking.items():
             _tell(f"{name} left out where this is missing: {reason}")
@@ -103,10 +114,25 @@ def _pairs(arguments: argparse.Namespace) -> "list[Pair]":
 
     folder = Path(arguments.data)
     if not arguments.held_out:
+        for option in ("split", "directions", "seconds"):
+            if getattr(arguments, option):
+                raise ValueError(f"--{option} is of held-out pieces: give --held-out too")
         return list(pairs.excerpt_pairs(folder))
     data = reduce(folder, Path(arguments.held_out))
-    directions = PAPER if arguments.directions == "paper" else DIRECTIONS
-    return list(pairs.set_pairs(data, data.split().test, directions=directions, seconds=arguments.seconds))
+    names = getattr(data.split(), arguments.split or "test")
+    directions = [
+        direction
+        for direction in (DIRECTIONS if arguments.directions == "all" else PAPER)
+        if {direction.source, direction.target} <= set(data.domains)
+    ]
+    return list(pairs.set_pairs(data, names, directions=directions, seconds=arguments.seconds or 10.0))
+
+
+def _content_by(arguments: argparse.Namespace) -> "ContentBy":
+    from musicstar.evaluation import multipitch
+
+    chosen: ContentBy = arguments.content_by or ("essentia" if multipitch.is_installed() else "salience")
+    return chosen
 
 
 def _report(
@@ -118,11 +144,13 @@ def _report(
     then: "Callable[[list[Measured]], None] | None" = None,
 ) -> int:
     """Measure a collection and print what comes of it; the exit status is 1 where a file was left out."""
-    from musicstar.evaluation import judges, multipitch, results, table
-    from musicstar.evaluation.measures import ContentBy, Ear, measure
+    from musicstar.evaluation import judges, results, table
+    from musicstar.evaluation.measures import Ear, measure
 
-    content_by: ContentBy = arguments.content_by or ("essentia" if multipitch.is_installed() else "salience")
+    content_by = _content_by(arguments)
     style = None if "style" in arguments.without else judges.load_judges()
+    if style is None and "style" not in arguments.without:
+        _tell("style is left out: there are no weights of style-triplet and style-judge")
     ear = Ear(content_by, style, with_quality="quality" not in arguments.without)
     measured, unread = measure(collection, ear, speeds=speeds, progress=_progress("measured"))
     for fault in [*collection.faults, *unread]:

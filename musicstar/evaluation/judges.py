@@ -45,6 +45,12 @@ def stretches(clip: Clip, samples: int) -> Tensor:
     return torch.from_numpy(np.stack([wav[start : start + samples] for start in starts]))
 
 
+def pooled(frames: np.ndarray) -> np.ndarray:
+    """The embedding of a clip, np.ndarray[D] of unit length, by those of its stretches [N, D]; nought of none."""
+    total = frames.sum(axis=0)
+    return np.asarray(total / max(1e-12, float(np.linalg.norm(total))))
+
+
 class Judges:
     """The two networks as measures of clips."""
 
@@ -60,8 +66,7 @@ class Judges:
 
     def embed(self, clip: Clip) -> np.ndarray:
         """The embedding of a clip, np.ndarray[D] of unit length; nought of a silent one."""
-        total = self.frames(clip).sum(axis=0)
-        return np.asarray(total / max(1e-12, float(np.linalg.norm(total))))
+        return pooled(self.frames(clip))
 
     @torch.inference_mode()
     def judged(self, clip: Clip) -> np.ndarray:

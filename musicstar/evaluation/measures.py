@@ -1,6 +1,7 @@
 """What is measured of an output against its gold standard, and the measuring of a whole collection."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,11 +13,11 @@ import numpy as np
 
 from musicstar import audio
 from musicstar.audio import AudioError, Clip
-from musicstar.domains import Domain
+from musicstar.domains import Direction
 from musicstar.evaluation import multipitch, notes, quality, salience
-from musicstar.evaluation.judges import Judges, OtherGolds
+from musicstar.evaluation.judges import Judges, OtherGolds, pooled
 from musicstar.evaluation.multipitch import Semitones
-from musicstar.evaluation.outputs import GOLD, UNRELATED, Collection, Place, target
+from musicstar.evaluation.outputs import GOLD, UNRELATED, Collection, Place, route, target
 from musicstar.evaluation.spectra import levelled
 
 ContentBy = Literal["essentia", "salience"]
@@ -24,7 +25,7 @@ FINDERS: Mapping[ContentBy, Callable[[Clip], list[Semitones]]] = {
     "essentia": multipitch.pitches,
     "salience": salience.pitches,
 }
-# Golds in each domain from which judges learn; the piece in question is not among them.
+# Golds in each domain that judges learn from, at the least; that of the piece in question is not among them.
 LEAST_GOLDS = 4
 
 
@@ -57,7 +58,9 @@ MEASURES = {
     "octave_errors": Measure("octave slips", "", "content", "lower", 0.0),
     "style_cosine": Measure("style cosine", "", "style", "higher", 1.0),
     "target_probability": Measure("target-domain probability", "", "style", "higher", None),
-    "target_probability_real": Measure("the same, learned from the other golds", "", "style", "higher", None),
+    "target_probability_real": Measure(
+        "target-domain probability, learned from other golds", "", "style", "higher", None
+    ),
     "frechet": Measure("Frechet distance", "", "style", "lower", 0.0),
     "stft_distance": Measure("STFT distance", "", "quality", "lower", 0.0),
     "mel_distance": Measure("log-mel distance", "dB", "quality", "lower", 0.0),
@@ -117,23 +120,26 @@ class Ear:
     def _hear(self, path: Path) -> Heard:
         clip = levelled(audio.read(path, sample_rate=None))
         pitches = FINDERS[self.content_by](clip)
-        embedding, frames = (None, None) if self.judges is None else (self.judges.embed(clip), self.judges.frames(clip))
+        frames = None if self.judges is None else self.judges.frames(clip)
+        embedding = None if frames is None else pooled(frames)
         return Heard(clip, pitches, notes.notes(pitches), embedding, frames)
 
     def other_golds(self, collection: Collection) -> OtherGolds | None:
         """Judges that have heard the collection's other gold standards; None where these are too few to tell apart."""
         paths = {(piece, target(direction)): files[GOLD] for (piece, direction), files in collection.files.items()}
         pieces = {domain: [name for name, other in paths if other is domain] for _, domain in paths}
-        if self.judges is None or len(pieces) < 2 or min(map(len, pieces.values())) < LEAST_GOLDS:
+        if self.judges is None or len(pieces) < 2 or min(map(len, pieces.values())) <= LEAST_GOLDS:
             return None
         clips = {}
         for place, path in paths.items():
             with suppress(AudioError):
                 clips[place] = levelled(audio.read(path, sample_rate=None))
-        return self.judges.other_golds(clips)
+        readable = Counter(domain for _, domain in clips)
+        enough = len(readable) == len(pieces) and min(readable.values()) > LEAST_GOLDS
+        return self.judges.other_golds(clips) if enough else None
 
-    def compare(self, output: Heard, gold: Heard, towards: Domain, *, among: Sequence[Domain] = ()) -> dict[str, float]:
-        """Every figure of one output; `among` are the domains it may be in, all by default."""
+    def compare(self, output: Heard, gold: Heard, direction: Direction) -> dict[str, float]:
+        """Every figure of one output; by style it may be in the domain of its source or in that of its target."""
         content = multipitch.compare(output.pitches, gold.pitches)
         played = notes.compare(output.notes, gold.notes) if notes.is_installed() else None
         values = {
@@ -146,8 +152,10 @@ class Ear:
         }
         if self.judges is not None and output.embedding is not None and gold.embedding is not None:
             values["style_cosine"] = float(output.embedding @ gold.embedding)
-            if towards in self.judges.domains:
-                values["target_probability"] = self.judges.target_probability(output.clip, towards, among=among)
+            if {direction.source, direction.target} <= set(self.judges.domains):
+                values["target_probability"] = self.judges.target_probability(
+                    output.clip, direction.target, among=(direction.source, direction.target)
+                )
         return values
 
 
@@ -173,9 +181,6 @@ def measure(
     faults: dict[Path, str] = {}
 
     others = ear.other_golds(collection)
-    # A target is told from the others of this collection; of a single one nothing could be told.
-    targets = {target(direction) for _, direction in collection.files}
-    among = tuple(domain for domain in Domain if domain in targets) if len(targets) > 1 else ()
 
     def hear(path: Path) -> Heard | None:
         if path not in faults:
@@ -197,7 +202,7 @@ def measure(
             heard = hear(path)
             if heard is None:
                 continue
-            values = ear.compare(heard, gold, towards, among=among)
+            values = ear.compare(heard, gold, route(direction))
             # The judge of this piece has learned from the unrelated gold standard.
             if others is not None and towards in others.domains and system != UNRELATED:
                 values["target_probability_real"] = others.target_probability(heard.clip, towards, piece=piece)

@@ -89,7 +89,7 @@ def collect(folder: Path, *, golds: Path | None = None) -> Collection:
         _find_references(systems, piece, direction, files, mixtures)
     for (piece, direction), systems in sorted(files.items()):
         if GOLD not in systems:
-            names = ", ".join(sorted(path.name for path in systems.values()))
+            names = ", ".join(sorted(printable(path.name) for path in systems.values()))
             faults.append(f"{names}: there is no gold standard; expected {piece}.{direction}.{GOLD}.wav")
     kept = {place: dict(sorted(systems.items())) for place, systems in sorted(files.items()) if GOLD in systems}
     if not kept:
@@ -121,6 +121,9 @@ def _named(
             target(direction)
         except ValueError as error:
             faults.append(f"{printable(path.name)}: {error}")
+            continue
+        if not path.stem.isprintable() or "|" in path.stem:
+            faults.append(f"{printable(path.name)}: a name with signs that no table can hold")
             continue
         if system == UNRELATED:
             faults.append(f"{printable(path.name)}: the name {UNRELATED} is kept for golds of other pieces")

@@ -84,13 +84,15 @@ def summarise(
 ) -> Result:
     """Means over pieces; where there are several directions the pooled rows average a piece's own first.
 
+    Pooled are the directions in which all outputs were measured, so that systems compare; where there is none, all.
+
     Parameters
     ----------
     frechet : distance of two sets of style embeddings; None where there are none
     separated : piece and SDR by voice
     """
     directions = sorted({one.direction for one in measured})
-    scopes = [(POOLED, directions), *((direction, [direction]) for direction in directions)]
+    scopes = [(POOLED, _shared(measured) or directions), *((direction, [direction]) for direction in directions)]
     rows = []
     for scope, chosen in scopes:
         own = [one for one in measured if one.direction in chosen]
@@ -139,6 +141,15 @@ def as_json(result: Result) -> dict[str, Any]:
     }
 
 
+def _shared(measured: Sequence[Measured]) -> list[str]:
+    """The directions that every system but the references was measured in."""
+    found: dict[str, set[str]] = {}
+    for one in measured:
+        if one.system not in (GOLD, INPUT, UNRELATED):
+            found.setdefault(one.system, set()).add(one.direction)
+    return sorted(set.intersection(*found.values())) if found else []
+
+
 def _place(system: str) -> tuple[int, str]:
     """Where a system stands among the others."""
     method = system.partition("-")[0]
@@ -156,6 +167,9 @@ def _by_piece(measured: Sequence[Measured], system: str, name: str) -> dict[str,
 
 def _estimates(measured: Sequence[Measured], system: str) -> dict[str, Estimate]:
     values = {name: bootstrap.estimate(_by_piece(measured, system, name)) for name in MEASURES}
+    # The first of a run pays for what is set up only once.
+    speeds = list(_by_piece(measured, system, "speed").values())
+    values["speed"] = Estimate(float(np.median(speeds)) if speeds else math.nan, math.nan, math.nan)
     if system != INPUT:
         # Only where both were measured, direction by direction.
         places = [{(one.piece, one.direction) for one in measured if one.system == name} for name in (system, INPUT)]
@@ -174,7 +188,7 @@ def _frechet(measured: Sequence[Measured], system: str, distance: Distance) -> E
         distances = []
         for direction in sorted({direction for direction, _ in places}):
             sides = [
-                [found for piece in chosen if (found := sets.get((name, direction, piece))) is not None]
+                [found for piece in chosen if (found := sets.get((name, direction, piece))) is not None and len(found)]
                 for name in (system, GOLD)
             ]
             if all(sides):

@@ -1,7 +1,7 @@
 """What the measures of quality look at: levelled clips and their spectra.
 
 Two clips are compared at one sample rate (16 kHz), one level (RMS -26 dBFS) and one length (the shorter is silent from
-its end), so gain, sample rate and trailing silence do not count as differences. A silent clip stays silent.
+its end), so gain and sample rate do not count as differences. A silent clip stays silent.
 """
 
 from functools import lru_cache

@@ -111,6 +111,9 @@ def record(measured: Sequence[Measured], *, backbone: Backbone) -> None:
     for name in METHODS:
         system, kind = system_name(name, backbone), CLASSES[name]
         family = "demucs" if kind.recipe == "separation" else backbone.value
+        if family == "demucs" and backbone is not Backbone.SPECTRAL:
+            # One separator serves both backbones, and has one card.
+            continue
         reached: dict[Path, list[float]] = {}
         for towards in sorted({one.direction for one in measured}):
             own = [one.values["content"] for one in measured if (one.system, one.direction) == (system, towards)]

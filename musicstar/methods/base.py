@@ -20,6 +20,11 @@ class NotOffered(ValueError):
     """No trained weights for what was asked; the message says how to get them."""
 
 
+def not_taught(family: str, recipe: str, source: Domain) -> str:
+    """Why weights that play what is wanted are not offered all the same."""
+    return f"The {family} weights of {recipe} have heard no {source.label}: they translate from other instruments only."
+
+
 class Cancelled(Exception):
     """The caller asked for the work to stop."""
 
@@ -47,7 +52,7 @@ class Options:
     Attributes
     ----------
     seed : of everything drawn at random
-    temperature : of WaveNet sampling; 0 picks the most likely sample each time
+    temperature : how much outputs vary by chance; 0 picks what is most likely
     chunk_s : a WaveNet plays stretches of so many seconds side by side and joins them; 0 plays on end
     cancelled : asked often; true ends the work with `Cancelled`
     """

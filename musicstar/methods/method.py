@@ -14,9 +14,19 @@ from torch import Tensor
 
 from musicstar.audio import SAMPLE_RATE, AudioError, Clip, require_sound
 from musicstar.backbones import LATENT_SAMPLES, LEVEL_DBFS, Model, Sampling
-from musicstar.domains import STARNET, Direction, Domain, Voice
+from musicstar.domains import STARNET, Direction, Domain, Voice, known_domains
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import Cancelled, Options, Parts, Sound, Source, Stream, Translation
+from musicstar.methods.base import (
+    Cancelled,
+    NotOffered,
+    Options,
+    Parts,
+    Sound,
+    Source,
+    Stream,
+    Translation,
+    not_taught,
+)
 from musicstar.methods.catalog import Backbone
 from musicstar.spectral import CONTEXT_SAMPLES
 from musicstar.starnet import Windows
@@ -52,10 +62,11 @@ class Method(ABC):
         """Those of its own recipe's weights that a translation takes, by what the weights are for."""
 
     def require(self, direction: Direction) -> None:
-        """Load what a translation takes; raises NotOffered where something is missing."""
-        self.speaker(direction)
-        for voice in self.voices(direction):
-            self.parts.autoencoder(self.recipe, voice)
+        """Load what a translation takes; raises NotOffered where something is missing, or was not taught the source."""
+        models = [*self.speaker(direction), *(self.parts.autoencoder(self.recipe, v) for v in self.voices(direction))]
+        for model in models:
+            if direction.source not in known_domains(model.voices):
+                raise NotOffered(not_taught(self.parts.backbone.value, self.recipe, direction.source))
 
     @abstractmethod
     def speaker(self, direction: Direction) -> tuple[Model, ...]:
@@ -260,11 +271,6 @@ def encode_guided(model: Model, heard: Tensor, told: Tensor, step: Step) -> tupl
         return latents, {}
     aim = step.guide(heard, told)
     return aim, {"guide": (latents - aim).abs().mean()}
-
-
-def known_domains(voices: Sequence[Voice]) -> tuple[Domain, ...]:
-    """The domains a network for some voices hears: StarNet's, and its own."""
-    return tuple(dict.fromkeys((*STARNET, *(voice.domain for voice in voices))))
 
 
 def take_turns(voices: tuple[Voice, ...], batch: int, step: Step) -> list[Voice]:

@@ -28,7 +28,7 @@ class SeparationBased(Method):
         return direction.source.stems
 
     def require(self, direction: Direction) -> None:
-        self.speaker(direction)
+        SingleInstrument(self.parts).require(direction)
         self.parts.separator(direction.source)
 
     def speaker(self, direction: Direction) -> tuple[Model, ...]:

@@ -8,9 +8,9 @@ from torch import nn
 
 from musicstar import backbones, checkpoint
 from musicstar.backbones import Model
-from musicstar.domains import DIRECTIONS, Direction, Domain, Voice
+from musicstar.domains import DIRECTIONS, Direction, Domain, Voice, known_domains
 from musicstar.guess import DomainGuesser
-from musicstar.methods.base import NotOffered
+from musicstar.methods.base import NotOffered, not_taught
 from musicstar.methods.catalog import METHODS, Backbone
 
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -95,18 +95,22 @@ def why_not_offered(
             fault
             for recipe in info.recipes
             for voice in wanted[recipe]
-            if (fault := _fault(cards, "demucs" if recipe == "separation" else backbone.value, recipe, voice))
+            if (
+                fault := _fault(cards, "demucs" if recipe == "separation" else backbone.value, recipe, voice, direction)
+            )
         ]
         if faults:
             reasons[name] = faults[0]
     return reasons
 
 
-def _fault(cards: list[checkpoint.Card], family: str, recipe: str, voice: Voice) -> str | None:
-    """What keeps a voice from being offered; None where nothing does."""
+def _fault(cards: list[checkpoint.Card], family: str, recipe: str, voice: Voice, direction: Direction) -> str | None:
+    """What keeps a voice from being offered for a direction; None where nothing does."""
     found = [card for card in cards if (card.backbone, card.recipe) == (family, recipe) and voice.label in card.voices]
     if not found:
         return _how_to_get(family, recipe, voice)
+    if not any(direction.source in known_domains(map(Voice.from_label, card.voices)) for card in found):
+        return not_taught(family, recipe, direction.source)
     # The authors' own are taken on trust; of ours a WaveNet must have shown what it can do.
     if family != "wavenet" or any(card.training.get("origin") == "converted" for card in found):
         return None
