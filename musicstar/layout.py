@@ -1,8 +1,8 @@
 """Where a StarNet set keeps its files.
 
-A piece is six files, NNN.K.wav or NNN.K.flac: K = 0 clarinet and vibraphone, 1 clarinet, 2 vibraphone, 3
-strings and piano, 4 strings, 5 piano. A rendered set may go on with the voices of further domains, as `domains.Voice`
-numbers them. A set is a folder of them at any depth, or the published archives
+A piece is files NNN.K.wav or NNN.K.flac, six in StarNet itself: K = 0 clarinet and vibraphone, 1 clarinet, 2
+vibraphone, 3 strings and piano, 4 strings, 5 piano. A rendered set may go on with the voices of further domains, as
+`domains.Voice` numbers them. A set is a folder of them at any depth, or the published archives
 (starnet_part1.tar.gz and starnet_part2.tar.gz). A rendered set holds further takes of the same notes, each in
 its own takes/1, takes/2, ... beside take 0.
 """

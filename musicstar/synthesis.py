@@ -156,7 +156,7 @@ class Job:
 
     @property
     def take_folder(self) -> Path:
-        """Where the six files go."""
+        """Where its files go."""
         return self.folder / "takes" / str(self.take) if self.take else self.folder
 
     @property

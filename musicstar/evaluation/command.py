@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from musicstar.evaluation.outputs import Collection, Place
     from musicstar.pairs import Pair
 
+# What is said of translations, and of nothing that is there already.
+OF_DATA = ("held_out", "split", "directions", "seconds", "method", "backbone", "temperature", "out", "record")
+
 
 def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]) -> None:
     """Add the command to a parser's; `number` and `folder` read arguments as the other commands do."""
@@ -39,6 +42,7 @@ def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]
     evaluate.add_argument(
         "--backbone", choices=[*(backbone.value for backbone in Backbone), "both"], help="spectral by default"
     )
+    evaluate.add_argument("--temperature", type=number(0), help="how much outputs vary by chance; 1 by default")
     evaluate.add_argument("--out", type=folder, help="keep what is translated in this folder")
     evaluate.add_argument(
         "--record", action="store_true", help="write the similarity reached into the cards of the weights"
@@ -66,8 +70,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.data is not None and arguments.golds is not None:
         raise ValueError("--golds go with a FOLDER of outputs; --data has its own")
     if arguments.folder is not None:
-        for option in ("held_out", "split", "directions", "seconds", "method", "backbone", "out", "record"):
-            if getattr(arguments, option):
+        for option in OF_DATA:
+            if getattr(arguments, option) not in (None, False):
                 raise ValueError(f"--{option.replace('_', '-')} goes with --data, not with a FOLDER of outputs")
         golds = None if arguments.golds is None else Path(arguments.golds)
         return _report(arguments, outputs.collect(Path(arguments.folder), golds=golds))
@@ -77,6 +81,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _translate(arguments: argparse.Namespace) -> int:
     """Translate what --data names and measure that."""
     from musicstar.evaluation import outputs, translating
+    from musicstar.methods.base import Options
 
     if arguments.record and not arguments.held_out:
         raise ValueError("--record keeps what is measured on held-out pieces: give --held-out too")
@@ -98,7 +103,8 @@ def _translate(arguments: argparse.Namespace) -> int:
             _tell(f"{name} left out where this is missing: {reason}")
     with TemporaryDirectory() as scratch:
         out = Path(arguments.out or scratch)
-        speeds = translating.write(pieces, methods, out, progress=_progress("translated"))
+        options = Options(temperature=1.0 if arguments.temperature is None else arguments.temperature)
+        speeds = translating.write(pieces, methods, out, options=options, progress=_progress("translated"))
 
         def record(measured: "list[Measured]") -> None:
             for backbone in backbones if arguments.record else ():

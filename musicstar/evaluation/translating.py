@@ -11,7 +11,7 @@ from musicstar.evaluation import separation
 from musicstar.evaluation.measures import Measured
 from musicstar.evaluation.outputs import GOLD, INPUT, Place, route
 from musicstar.methods import studio
-from musicstar.methods.base import NotOffered, Source
+from musicstar.methods.base import NotOffered, Options, Source
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import SIMILARITY, StoredParts, library
@@ -52,6 +52,7 @@ def write(
     methods: Mapping[Backbone, Mapping[Direction, Sequence[str]]],
     out: Path,
     *,
+    options: Options | None = None,
     progress: Progress | None = None,
 ) -> dict[tuple[Place, str], float]:
     """Translate every pair by every method it has the inputs for; write outputs, inputs and gold standards.
@@ -79,7 +80,7 @@ def write(
             if METHODS[name].needs_stems and source.stems is None:
                 continue
             # One at a time, so that each method's time is its own.
-            for made in studio.translate_all([name], source, pair.target, backbone=backbone):
+            for made in studio.translate_all([name], source, pair.target, backbone=backbone, options=options):
                 system = system_name(name, backbone)
                 clips[system] = made.mix
                 speeds[place, system] = made.mix.duration_s / made.seconds["total"]

@@ -22,7 +22,7 @@ BACKBONES = [
     {"value": Backbone.SPECTRAL.value, "parts": [("Spectral", "")], "note": "in seconds"},
     {"value": Backbone.WAVENET.value, "parts": [("WaveNet", "")], "note": "the paper’s own"},
 ]
-SOURCE_HINT = "Guessed from the clip once there is one; correct it here."
+SOURCE_HINT = "Of Music-STAR’s own two pairs it is guessed from the clip; correct it here."
 TARGET_HINT = "All five methods know Music-STAR’s own two pairs, mixture-supervised every one."
 HEADER = """
 <header class="ms-header">

@@ -64,7 +64,7 @@ def _figure(report: Report, found: Objective, name: str, measure: Measure) -> Dr
     directions = [one.key for one in study.directions]
     points = []
     for key, title in titles.items():
-        for direction in [*directions, None] if len(directions) > 1 else [None]:
+        for direction in [*directions, None] if len(directions) > 1 else directions:
             one = found.value(name, key, direction)
             # What equals itself tells nothing.
             if one is None or (key == GOLD and one.mean == measure.best):
