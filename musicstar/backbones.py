@@ -204,7 +204,7 @@ class SpectralModel(Model):
         spectra = [magnitudes for magnitudes, _ in drawn]
         terms = _scores([spectral.magnitude_distances(magnitudes, wanted, wanted) for magnitudes in spectra])
         if in_pairs:
-            terms = _less_half(terms, spectral.magnitude_distances(*spectra, wanted))
+            terms = _less_half(terms, spectral.magnitude_distances(spectra[0], spectra[1], wanted))
         total = terms["log"] + config.power * terms["power"] + terms["mel"] + config.salience * terms["salience"]
         if in_pairs:
             total = total + terms["patch"]

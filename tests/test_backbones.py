@@ -7,9 +7,9 @@ import torch
 
 from musicstar import backbones, recipes
 from musicstar.backbones import Sampling, SpectralModel
-from musicstar.domains import DIRECTIONS, PAPER, STARNET, Voice
+from musicstar.domains import DIRECTIONS, PAPER, STARNET, Voice, known_domains
 from musicstar.losses import LossConfig, Step
-from musicstar.methods.method import known_domains, take_sources, take_turns
+from musicstar.methods.method import take_sources, take_turns
 from musicstar.spectral import LATENT_SAMPLES, SpectralConfig
 
 TINY = SpectralConfig(width=16, hidden=24, phase_rank=8)
