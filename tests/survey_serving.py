@@ -202,8 +202,8 @@ def serving(folder: Path) -> Iterator[Served]:
         for made, clip_s in ((study(), CLIP_S), (brief_study(), BRIEF_S), (large_study(), BRIEF_S)):
             add_tones(store, folder / "media", made, clip_s)
     served = Served(folder, free_port())
-    served.start()
     try:
+        served.start()
         yield served
     finally:
         served.kill()
