@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,6 +82,8 @@ def _translate(arguments: argparse.Namespace) -> int:
     if stems is not None and len(inputs) > 1:
         raise ValueError(f"--stems are those of one recording, and {len(inputs)} inputs are given")
     _require_distinct(inputs)
+    given = [*inputs, *map(Path, arguments.stems or ())]
+    _require_kept(given, [path.stem for path in inputs or given], Path(arguments.out))
     failures = 0
     paths: list[Path | None] = [*inputs] or [None]
     for path in paths:
@@ -157,6 +160,14 @@ def _require_distinct(inputs: Sequence[Path]) -> None:
     for path in inputs:
         if (other := by_name.setdefault(path.stem, path)) is not path:
             raise ValueError(f"{other} and {path} would both be written as {path.stem}.METHOD.wav: rename one")
+
+
+def _require_kept(given: Sequence[Path], names: Sequence[str], out: Path) -> None:
+    """Refuse outputs that would be written over what they are made from."""
+    for path in given:
+        written = re.fullmatch(rf"(.+?)\.({'|'.join(METHODS)})(\.[^.]+)?", path.stem)
+        if written and written[1] in names and path.suffix == ".wav" and path.resolve().parent == out.resolve():
+            raise ValueError(f"{path} would be written over by the translation of {written[1]}: name another --out")
 
 
 def _render(arguments: argparse.Namespace) -> int:

@@ -62,6 +62,8 @@ class Card:
             raise CheckpointError(f"unknown backbone {self.backbone!r}: expected one of {', '.join(BACKBONES)}")
         if self.recipe not in RECIPES:
             raise CheckpointError(f"unknown recipe {self.recipe!r}: expected one of {', '.join(RECIPES)}")
+        if not isinstance(self.sha256, str) or not isinstance(self.partner, str):
+            raise CheckpointError(f"sha256 {self.sha256!r} and partner {self.partner!r}: expected two texts")
         known = [voice.label for voice in Voice]
         for label in self.voices:
             if label not in known:
@@ -78,7 +80,7 @@ class Card:
             return cls(**(entries | {"voices": tuple(entries["voices"])}))
         except FileNotFoundError:
             raise CheckpointError(f"{path}: there is no such card; expected it beside the tensors") from None
-        except (TypeError, AttributeError, KeyError, ValueError) as error:
+        except (OSError, TypeError, AttributeError, KeyError, ValueError, RecursionError) as error:
             names = ", ".join(entry.name for entry in fields(cls))
             raise CheckpointError(f"{path}: not a checkpoint's card ({error}); expected {names}") from error
 

@@ -208,6 +208,7 @@ class Section:
             return []
         if not least <= len(value) <= most:
             self.note(key, f"there are {len(value)}; expected {least} to {most}")
+            value = value[:most]
         found = []
         for index, item in enumerate(value):
             place = (*self.place, key, index)

@@ -344,6 +344,40 @@ def test_what_is_translated_is_written_as_anybodys(tmp_path: Path) -> None:
     assert list(collect(tmp_path / "three").files) == [("001", "cv-sp"), ("001", "sp-cv"), ("001", "th-cv")]
 
 
+def test_a_figure_that_cannot_be_stored_is_told_all_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plots").write_bytes(b"")
+    status, out, err = evaluate(capsys, folder, "--csv", "--without", "quality", "--save", "/dev/null/x")
+    assert status == 2 or "not all of --save was written" in err
+    status, out, err = evaluate(
+        capsys,
+        folder,
+        "--csv",
+        "--without",
+        "quality",
+        "--pictures",
+        tmp_path / "plots" / "x",
+        "--save",
+        tmp_path / "s",
+    )
+    assert status == 1
+    assert "copy,cv,2,content," in out
+    assert "not all of --pictures was written (Not a directory)" in err
+    assert (tmp_path / "s" / "evaluation.json").is_file()
+
+
+def test_a_silent_source_does_not_stop_the_others(tmp_path: Path) -> None:
+    clips = [tune(0), Clip(np.zeros(SAMPLE_RATE, np.float32))]
+    pairs = [Pair(str(n), Source(Domain.SP, clip), Domain.CV, tune(1)) for n, clip in enumerate(clips)]
+    faults: list[str] = []
+    methods = {Backbone.SPECTRAL: {Direction(Domain.SP, Domain.CV): ["mixture"]}}
+    speeds = translating.write(pairs, methods, tmp_path, fault=faults.append)
+    assert list(speeds) == [(("0", "cv"), "mixture")]
+    assert len(faults) == 1
+    assert faults[0].startswith("1.cv.mixture: the source: the clip is silent")
+
+
 def test_a_folder_with_recordings_is_not_mixed_with_new_ones(
     folder: Path, excerpts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

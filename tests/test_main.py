@@ -75,6 +75,17 @@ def test_folders_hold_files_alone(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "empty name" in capsys.readouterr().err
 
 
+def test_nothing_given_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("x.wav", "x.mixture.wav"):
+        audio.write(tmp_path / name, Clip(np.full(16_000, 0.1, np.float32)))
+    before = (tmp_path / "x.mixture.wav").read_bytes()
+    given = [str(tmp_path / name) for name in ("x.wav", "x.mixture.wav")]
+    assert main(["translate", *given, "--to", "sp", "--out", str(tmp_path)]) == 1
+    assert "x.mixture.wav would be written over by the translation of x" in capsys.readouterr().err
+    assert (tmp_path / "x.mixture.wav").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

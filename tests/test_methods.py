@@ -17,7 +17,7 @@ from musicstar.methods import method, studio
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
-from musicstar.methods.shelf import StoredParts, why_not_offered
+from musicstar.methods.shelf import StoredParts, library, why_not_offered
 from musicstar.methods.single import gradient_reversed
 from musicstar.methods.stem import StemSupervised
 
@@ -285,6 +285,14 @@ def test_an_encoder_keeps_to_its_partner(tmp_path: Path, shelf: checkpoint.Libra
         list(run(alone, source, ["embedding"], Backbone.SPECTRAL))
 
 
+def test_folders_of_weights_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICSTAR_WEIGHTS", str(tmp_path))
+    assert library().folders[0] == tmp_path
+    monkeypatch.setenv("MUSICSTAR_WEIGHTS", str(tmp_path / "typo"))
+    with pytest.raises(checkpoint.CheckpointError, match=r"MUSICSTAR_WEIGHTS names .*typo, and there is no such"):
+        library()
+
+
 def test_reversed_gradient() -> None:
     x = torch.ones(3, requires_grad=True)
     y = gradient_reversed(x, 0.25)
@@ -304,5 +312,10 @@ def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> N
     assert "musicstar checkpoint convert" in reasons["stem"]
     with pytest.raises(NotOffered, match="musicstar train wavenet-stem"):
         list(run(poor, source, ["stem"], Backbone.WAVENET))
+    for nonsense in ("high", None, float("nan")):
+        card = tmp_path / "mixture.json"
+        told = json.loads(card.read_text())
+        card.write_text(json.dumps(told | {"training": {"content_similarity": nonsense}}))
+        assert "have not been measured" in why_not_offered(Backbone.WAVENET, shelf=poor)["mixture"]
     keep(tmp_path, "mixture", "wavenet", "mixture", (Voice.CV, Voice.SP), content_similarity=0.31)
     assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=poor)

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from musicstar.methods.catalog import METHODS, Backbone
 if TYPE_CHECKING:
     from musicstar.evaluation.measures import ContentBy, Measured
     from musicstar.evaluation.outputs import Collection, Place
+    from musicstar.evaluation.results import Result
     from musicstar.pairs import Pair
 
 # What is said of translations, and of nothing that is there already.
@@ -71,7 +73,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ValueError("--golds go with a FOLDER of outputs; --data has its own")
     if arguments.folder is not None:
         for option in OF_DATA:
-            if getattr(arguments, option) not in (None, False):
+            if (value := getattr(arguments, option)) is not None and value is not False:
                 raise ValueError(f"--{option.replace('_', '-')} goes with --data, not with a FOLDER of outputs")
         golds = None if arguments.golds is None else Path(arguments.golds)
         return _report(arguments, outputs.collect(Path(arguments.folder), golds=golds))
@@ -104,14 +106,22 @@ def _translate(arguments: argparse.Namespace) -> int:
     with TemporaryDirectory() as scratch:
         out = Path(arguments.out or scratch)
         options = Options(temperature=1.0 if arguments.temperature is None else arguments.temperature)
-        speeds = translating.write(pieces, methods, out, options=options, progress=_progress("translated"))
+        faults: list[str] = []
+        speeds = translating.write(
+            pieces, methods, out, options=options, progress=_progress("translated"), fault=faults.append
+        )
+        if not speeds and not faults:
+            named = arguments.method or "any method"
+            faults.append(f"nothing was translated by {named}: its weights are missing, or the stems of the sources")
 
         def record(measured: "list[Measured]") -> None:
             for backbone in backbones if arguments.record else ():
                 translating.record(measured, backbone=backbone)
 
         separated = list(translating.separate(pieces))
-        return _report(arguments, outputs.collect(out), speeds=speeds, separated=separated, then=record)
+        found = outputs.collect(out)
+        found = outputs.Collection(found.files, (*faults, *found.faults))
+        return _report(arguments, found, speeds=speeds, separated=separated, then=record)
 
 
 def _pairs(arguments: argparse.Namespace) -> "list[Pair]":
@@ -170,23 +180,43 @@ def _report(
         "csv": table.as_csv(result),
         "json": json.dumps(results.as_json(result), indent=1) + "\n",
     }
-    print(told["json" if arguments.json else "csv" if arguments.csv else "md"], end="")
-    if arguments.save is not None:
-        Path(arguments.save).mkdir(parents=True, exist_ok=True)
-        for suffix, text in told.items():
-            write_whole(Path(arguments.save) / f"evaluation.{suffix}", text.encode())
-    if arguments.plots is not None:
-        from musicstar.evaluation import plots
-
-        Path(arguments.plots).mkdir(parents=True, exist_ok=True)
-        plots.write(Path(arguments.plots) / "evaluation.html", result, measured)
-    if arguments.pictures is not None:
-        from musicstar.evaluation import sheets
-
-        sheets.write(collection, Path(arguments.pictures))
+    faults = [*collection.faults, *unread]
+    # What has been measured is not lost with a disk that is full: every folder is tried, and the table printed at last.
+    for option, write in (
+        ("save", lambda folder: _save(folder, told)),
+        ("plots", lambda folder: _plot(folder, result, measured)),
+        ("pictures", lambda folder: _draw(folder, collection)),
+    ):
+        if (folder := getattr(arguments, option)) is not None:
+            try:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                write(Path(folder))
+            except OSError as error:
+                faults.append(f"{folder}: not all of --{option} was written ({error.strerror or error})")
+                _tell(faults[-1])
     if then is not None:
         then(measured)
-    return 1 if collection.faults or unread else 0
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    print(told["json" if arguments.json else "csv" if arguments.csv else "md"], end="", flush=True)
+    return 1 if faults else 0
+
+
+def _save(folder: Path, told: "Mapping[str, str]") -> None:
+    for suffix, text in told.items():
+        write_whole(folder / f"evaluation.{suffix}", text.encode())
+
+
+def _plot(folder: Path, result: "Result", measured: "list[Measured]") -> None:
+    from musicstar.evaluation import plots
+
+    plots.write(folder / "evaluation.html", result, measured)
+
+
+def _draw(folder: Path, collection: "Collection") -> None:
+    from musicstar.evaluation import sheets
+
+    sheets.write(collection, folder)
 
 
 def _tell(fault: str) -> None:

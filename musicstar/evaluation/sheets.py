@@ -21,4 +21,5 @@ def write(collection: Collection, folder: Path) -> None:
             except AudioError:
                 continue
             tracks.append((system, clip.wav, clip.loudness_lufs()))
-        pictures.draw_sheet(tracks, folder / f"{piece}.{direction}.png", sample_rate=SAMPLE_RATE)
+        if tracks:
+            pictures.draw_sheet(tracks, folder / f"{piece}.{direction}.png", sample_rate=SAMPLE_RATE)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from musicstar import audio, checkpoint
+from musicstar.audio import AudioError
 from musicstar.domains import PAPER, Direction, Domain
 from musicstar.evaluation import separation
 from musicstar.evaluation.measures import Measured
@@ -54,6 +55,7 @@ def write(
     *,
     options: Options | None = None,
     progress: Progress | None = None,
+    fault: Callable[[str], None] = lambda sentence: None,
 ) -> dict[tuple[Place, str], float]:
     """Translate every pair by every method it has the inputs for; write outputs, inputs and gold standards.
 
@@ -63,6 +65,7 @@ def write(
     Parameters
     ----------
     methods : by backbone, what `with_weights` found
+    fault : told of each output that could not be made
 
     Returns
     -------
@@ -79,11 +82,15 @@ def write(
         for backbone, name in [(key, name) for key, offered in methods.items() for name in offered.get(direction, ())]:
             if METHODS[name].needs_stems and source.stems is None:
                 continue
-            # One at a time, so that each method's time is its own.
-            for made in studio.translate_all([name], source, pair.target, backbone=backbone, options=options):
-                system = system_name(name, backbone)
-                clips[system] = made.mix
-                speeds[place, system] = made.mix.duration_s / made.seconds["total"]
+            system = system_name(name, backbone)
+            try:
+                # One at a time, so that each method's time is its own.
+                (made,) = studio.translate_all([name], source, pair.target, backbone=backbone, options=options)
+            except AudioError as error:
+                fault(f"{'.'.join(place)}.{system}: {error}")
+                continue
+            clips[system] = made.mix
+            speeds[place, system] = made.mix.duration_s / made.seconds["total"]
         for system, clip in clips.items():
             audio.write(out / f"{'.'.join(place)}.{system}.flac", clip, subtype="PCM_24")
         if progress is not None:

@@ -1,5 +1,6 @@
 """Where trained networks come from, and which methods they let us offer."""
 
+import math
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,9 @@ LEAST_SIMILARITY = 0.25
 def library() -> checkpoint.Library:
     """The checkpoints there are: folders named in MUSICSTAR_WEIGHTS (separated as in PATH) before the shipped ones."""
     named = [Path(folder) for folder in os.environ.get("MUSICSTAR_WEIGHTS", "").split(os.pathsep) if folder]
+    for folder in named:
+        if not folder.is_dir():
+            raise checkpoint.CheckpointError(f"MUSICSTAR_WEIGHTS names {folder}, and there is no such folder")
     return checkpoint.Library([*named, SHIPPED])
 
 
@@ -114,7 +118,8 @@ def _fault(cards: list[checkpoint.Card], family: str, recipe: str, voice: Voice,
     # The authors' own are taken on trust; of ours a WaveNet must have shown what it can do.
     if family != "wavenet" or any(card.training.get("origin") == "converted" for card in found):
         return None
-    reached = [card.training[SIMILARITY] for card in found if SIMILARITY in card.training]
+    figures = [card.training.get(SIMILARITY) for card in found]
+    reached = [figure for figure in figures if isinstance(figure, int | float) and math.isfinite(figure)]
     if not reached:
         return (
             f"The wavenet weights of {recipe} for {voice.label} have not been measured: "
