@@ -22,9 +22,8 @@ FloatArray = NDArray[np.float64]
 
 
 def levelled(clip: Clip) -> Clip:
-    """The clip at 16 kHz, without its mean, at an RMS of 0.05 (-26 dBFS); below -80 dBFS it becomes digital silence."""
+    """The clip at 16 kHz and an RMS of 0.05 (-26 dBFS); one below -80 dBFS becomes digital silence."""
     clip = clip.resampled(SAMPLE_RATE)
-    clip = Clip(clip.wav - clip.wav.mean(dtype=np.float64).astype(np.float32)) if len(clip.wav) else clip
     level_dbfs = clip.rms_dbfs()
     if level_dbfs < SILENCE_DBFS:
         return Clip(np.zeros_like(clip.wav))
