@@ -70,6 +70,17 @@ class Stored:
         cross = energies[melody][accompaniment]
         return energies[melody][melody] + 2 * balance * cross + balance**2 * energies[accompaniment][accompaniment]
 
+    def evening(self, domain: Domain, takes: tuple[int, int]) -> float:
+        """What an accompaniment is multiplied by to stand to the melody, each of some take, as in take 0."""
+        if takes == (0, 0):
+            return 1.0
+        energies = self.energies[tuple(Domain).index(domain)]
+        wanted, found = (
+            energies[self.takes + accompaniment][self.takes + accompaniment] / max(energies[melody][melody], 1e-12)
+            for melody, accompaniment in ((0, 0), takes)
+        )
+        return math.sqrt(wanted / max(found, 1e-12))
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Stored":
         """Read what JSON kept."""

@@ -173,8 +173,9 @@ class Reduced:
     ) -> Windows:
         """Draw a batch: for each item a piece, a start, a balance and two takes to hear in each domain, by chance.
 
-        A pure function of (seed, step). The balance, up to `balance_db` to either side, is added to the
-        accompaniments of all domains, heard and gold alike. Then the two stems of each domain are scaled
+        A pure function of (seed, step). A take's accompaniment is made to stand to its melody as take 0's does: which
+        line is in front is content, and takes differ in sound alone. The balance, up to `balance_db` to either side, is
+        added to the accompaniments of all domains, heard and gold alike. Then the two stems of each domain are scaled
         together, so that the whole piece's mixture has RMS `audio.LEVEL_RMS`. Pieces shorter than a window are
         passed over.
 
@@ -249,9 +250,10 @@ class Reduced:
         stems = self._stems(piece.name)[..., start : start + out.shape[1]]
         balance = 10 ** (balance_db / 20)
         for number, (domain, pair) in enumerate(zip(self.domains, takes.tolist(), strict=True)):
-            power = piece.power(domain, (pair[0], pair[1]), balance=balance)
+            own = balance * piece.evening(domain, (pair[0], pair[1]))
+            power = piece.power(domain, (pair[0], pair[1]), balance=own)
             gain = LEVEL_RMS / math.sqrt(max(power, 1e-12)) / FULL_SCALE
             mixture, melody, accompaniment = out[3 * number : 3 * number + 3]
             np.multiply(stems[pair[0], 2 * number], np.float32(gain), out=melody)
-            np.multiply(stems[pair[1], 2 * number + 1], np.float32(gain * balance), out=accompaniment)
+            np.multiply(stems[pair[1], 2 * number + 1], np.float32(gain * own), out=accompaniment)
             np.add(melody, accompaniment, out=mixture)

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import sys
 import tarfile
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 
 from musicstar import layout, reduction
 from musicstar.audio import AudioError
-from musicstar.domains import STARNET, STEMS, Voice
-from musicstar.reduction import joined, sounding
+from musicstar.domains import STARNET, STEMS, Domain, Voice
+from musicstar.reduction import Stored, joined, sounding
 from musicstar.starnet import StarNetError, index, load, reduce
 from tests.starnet_sets import RATE, music, write_piece, write_set
 
@@ -336,3 +337,17 @@ def test_reduction_is_cached_resumed_and_renewed(folder: Path, tmp_path: Path, m
     assert reduce(copy, tmp_path / "cache") != first
     assert len(read) == 19 + 5 * 18
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
+
+
+def test_an_accompaniment_stands_to_its_melody_as_in_the_canonical_take() -> None:
+    def energies(*powers: float) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(power if i == j else 0.0 for j in range(4)) for i, power in enumerate(powers))
+
+    # Melodies of takes 0 and 1, then their accompaniments.
+    piece = Stored("001", 1, (energies(4.0, 1.0, 1.0, 9.0), energies(1.0, 2.0, 3.0, 0.0)))
+    assert piece.evening(Domain.CV, (0, 0)) == 1
+    # The accompaniment has a quarter of the melody's power: of 1, it is to have 0.25, and has 9.
+    assert piece.evening(Domain.CV, (1, 1)) == pytest.approx((0.25 / 9) ** 0.5)
+    assert piece.evening(Domain.CV, (1, 0)) == pytest.approx(0.5)
+    assert piece.evening(Domain.CV, (0, 1)) == pytest.approx(1 / 3)
+    assert math.isfinite(piece.evening(Domain.SP, (0, 1)))
