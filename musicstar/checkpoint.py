@@ -62,8 +62,6 @@ class Card:
             raise CheckpointError(f"unknown backbone {self.backbone!r}: expected one of {', '.join(BACKBONES)}")
         if self.recipe not in RECIPES:
             raise CheckpointError(f"unknown recipe {self.recipe!r}: expected one of {', '.join(RECIPES)}")
-        if not isinstance(self.sha256, str) or not isinstance(self.partner, str):
-            raise CheckpointError(f"sha256 {self.sha256!r} and partner {self.partner!r}: expected two texts")
         known = [voice.label for voice in Voice]
         for label in self.voices:
             if label not in known:
@@ -77,6 +75,9 @@ class Card:
             for name in ("config", "training"):
                 if not isinstance(entries.get(name, {}), dict):
                     raise TypeError(f"{name} is {entries[name]!r}, expected names with values")
+            for name in ("sha256", "partner"):
+                if not isinstance(entries.get(name, ""), str):
+                    raise TypeError(f"{name} is {entries[name]!r}, expected a text")
             return cls(**(entries | {"voices": tuple(entries["voices"])}))
         except FileNotFoundError:
             raise CheckpointError(f"{path}: there is no such card; expected it beside the tensors") from None

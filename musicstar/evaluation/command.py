@@ -182,11 +182,12 @@ def _report(
     }
     faults = [*collection.faults, *unread]
     # What has been measured is not lost with a disk that is full: every folder is tried, and the table printed at last.
-    for option, write in (
-        ("save", lambda folder: _save(folder, told)),
-        ("plots", lambda folder: _plot(folder, result, measured)),
-        ("pictures", lambda folder: _draw(folder, collection)),
-    ):
+    writers: dict[str, Callable[[Path], None]] = {
+        "save": lambda folder: _save(folder, told),
+        "plots": lambda folder: _plot(folder, result, measured),
+        "pictures": lambda folder: _draw(folder, collection),
+    }
+    for option, write in writers.items():
         if (folder := getattr(arguments, option)) is not None:
             try:
                 Path(folder).mkdir(parents=True, exist_ok=True)
