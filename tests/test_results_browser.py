@@ -257,6 +257,8 @@ def test_a_database_out_of_reach_is_told_and_the_page_stays(visit: Visit, served
 
 def test_files_and_figures_are_saved(visit: Visit, tmp_path: Path) -> None:
     page = visit()
+    # A figure is drawn when it comes near.
+    page.locator(".rs-plot").first.scroll_into_view_if_needed()
     page.wait_for_selector(".rs-plot svg.main-svg")
     with page.expect_download() as saved:
         page.locator("#rs-scores figure button:has-text('Save as SVG')").first.click()
