@@ -77,9 +77,10 @@ def test_a_crash_between_answer_and_sending(visit: Visit, served: Served) -> Non
     context.set_offline(False)
     again = visit(link, context=context)
     again.wait_for_selector("text=That was the practice")
-    again.wait_for_function(
-        "fetch('/survey/api/state').then((a) => a.json()).then((s) => s.trials[0].answered.content)"
-    )
+    # What was kept is sent once the page is there; nothing on the page tells when.
+    deadline = time.monotonic() + 30
+    while not state(again)["trials"][0]["answered"]["content"] and time.monotonic() < deadline:
+        again.wait_for_timeout(100)
     assert served.rankings(practice["id"]) == {("content", 1): "CABED"}
 
 
