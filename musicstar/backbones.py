@@ -159,6 +159,7 @@ class SpectralModel(Model):
                     features,
                     warp_semitones=step.config.warp_semitones,
                     equaliser_db=step.config.equaliser_db,
+                    hiss_db=step.config.hiss_db,
                     generator=step.generator,
                 )
         latents: Tensor = self.encoder(features, voices)
@@ -181,7 +182,7 @@ class SpectralModel(Model):
             * self._noise(voices, frames=told.shape[1], sampling=sampling).to(told.device)
         )
         log_magnitudes, hidden = self.decoder.draw(told, torch.tensor(voices, device=latents.device), noise)
-        wav = spectral.istft(spectral.magnitude(log_magnitudes) * self.decoder.phasors(hidden, spectral.stft(cue)))
+        wav: Tensor = self.decoder.sound(log_magnitudes, hidden, spectral.stft(cue))
         progress(1.0)
         return wav
 
@@ -213,9 +214,7 @@ class SpectralModel(Model):
             some = slice(0, -(-len(heard) // 3))
             cue, aim = spectral.stft(heard[some]), spectral.resolutions(gold[some])
             signals = [
-                spectral.resolutions(
-                    spectral.istft(spectral.magnitude(magnitudes[some]) * self.decoder.phasors(hidden[some], cue))
-                )
+                spectral.resolutions(self.decoder.sound(magnitudes[some], hidden[some], cue))
                 for magnitudes, hidden in drawn
             ]
             scored = _scores([{"waveform": spectral.waveform_distance(signal, aim, aim)} for signal in signals])

@@ -25,6 +25,7 @@ BINS = N_FFT // 2 + 1
 SHORT_BINS = SHORT_FFT // 2 + 1
 FLOOR = 0.01
 LOG_RANGE = (-4.7, 6.0)
+MOST_GAIN = 4.0
 PATCH_FRAMES = (8, 32)
 PARTIALS = 10
 CONTEXT_SAMPLES = 24 * LATENT_SAMPLES
@@ -44,6 +45,7 @@ class SpectralConfig:
     normalise_latents : whether latents pass a batch norm without affine (the universal encoder's do)
     phase_rank : width of the phase head
     noise_channels : values drawn at random per frame, from which the decoder makes what no latent tells
+    sharpen : whether the decoder also moves energy in time, by gains of short windows
     """
 
     width: int = 256
@@ -57,10 +59,11 @@ class SpectralConfig:
     normalise_latents: bool = False
     phase_rank: int = 128
     noise_channels: int = 16
+    sharpen: bool = False
 
     def __post_init__(self) -> None:
         fine, coarse = self.encoder_fine + self.decoder_fine, self.encoder_coarse + self.decoder_coarse
-        reach = (fine * HOP + coarse * LATENT_SAMPLES) * (self.kernel // 2) + N_FFT
+        reach = (fine * HOP + coarse * LATENT_SAMPLES) * (self.kernel // 2) + N_FFT + SHORT_FFT
         if reach > CONTEXT_SAMPLES:
             raise ValueError(f"blocks that look {reach} samples to each side; at most {CONTEXT_SAMPLES} are allowed")
 
@@ -73,9 +76,10 @@ def stft(wav: Tensor, *, n_fft: int = N_FFT, hop: int = HOP) -> Tensor:
 
 
 def istft(spectrum: Tensor) -> Tensor:
-    """Inverse of `stft` at the long window: complex Tensor[B, 1025, T / 200] -> Tensor[B, T]."""
-    window = torch.hann_window(N_FFT, device=spectrum.device)
-    return torch.istft(spectrum, N_FFT, HOP, window=window, length=spectrum.shape[-1] * HOP)
+    """Inverse of `stft` at its own hop: complex Tensor[B, n_fft / 2 + 1, T / 200] -> Tensor[B, T]."""
+    n_fft = 2 * (spectrum.shape[1] - 1)
+    window = torch.hann_window(n_fft, device=spectrum.device)
+    return torch.istft(spectrum, n_fft, HOP, window=window, length=spectrum.shape[-1] * HOP)
 
 
 def log_magnitude(wav: Tensor, *, n_fft: int = N_FFT) -> Tensor:
@@ -170,7 +174,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to the log-magnitudes and phases of one voice."""
+    """Latents to the log-magnitudes and phases of one voice.
+
+    The long window that tells low notes apart is 128 ms, over which it smears attacks. A decoder that sharpens passes
+    its sound through windows of 32 ms once more and scales their bins, as codecs shape what quantisation spreads in
+    time (Herre and Johnston 1996).
+    """
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__()
@@ -187,6 +196,10 @@ class Decoder(nn.Module):
         self.phase = nn.Sequential(
             nn.Linear(config.width, config.phase_rank), nn.GELU(), nn.Linear(config.phase_rank, 6 * BINS)
         )
+        self.gain = nn.Linear(config.width, SHORT_BINS) if config.sharpen else None
+        if self.gain is not None:
+            nn.init.zeros_(self.gain.weight)
+            nn.init.zeros_(self.gain.bias)
         nn.init.normal_(self.voice.weight, std=0.3)
         nn.init.normal_(self.magnitude.weight, std=0.02)
         nn.init.normal_(self.noise.weight, std=0.05)
@@ -244,6 +257,24 @@ class Decoder(nn.Module):
         mixed = (torch.complex(weights[:, :, 0], weights[:, :, 1]) * candidate_phasors(cue)).sum(dim=1)
         return mixed / (mixed.abs() + 1e-4)
 
+    def sound(self, log_magnitudes: Tensor, hidden: Tensor, cue: Tensor) -> Tensor:
+        """What was drawn, to be heard.
+
+        Parameters
+        ----------
+        log_magnitudes, hidden : of `draw`
+        cue : as for `phasors`
+
+        Returns
+        -------
+        Tensor[B, 200 F]
+        """
+        wav = istft(magnitude(log_magnitudes) * self.phasors(hidden, cue))
+        if self.gain is None:
+            return wav
+        gains = MOST_GAIN * torch.tanh(self.gain(hidden).transpose(1, 2).float() / MOST_GAIN)
+        return istft(stft(wav, n_fft=SHORT_FFT) * gains.exp())
+
 
 def magnitude(logarithm: Tensor) -> Tensor:
     """Magnitudes of the log-magnitudes a decoder gives, the 0.01 that `log_magnitude` adds taken off again."""
@@ -285,8 +316,13 @@ class DomainClassifier(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, is_sp)
 
 
-def distort(spectra: Tensor, *, warp_semitones: float, equaliser_db: float, generator: torch.Generator) -> Tensor:
-    """Shift half of all half-second stretches in pitch and equalise at random, on `features` Tensor[B, 1282, F]."""
+def distort(
+    spectra: Tensor, *, warp_semitones: float, equaliser_db: float, hiss_db: float, generator: torch.Generator
+) -> Tensor:
+    """Shift half of all half-second stretches in pitch, equalise and raise the floor, on `features` Tensor[B, 1282, F].
+
+    All by chance, the floor by up to `hiss_db` over that of `log_magnitude`.
+    """
     batch, _, frames = spectra.shape
     device = spectra.device
 
@@ -300,6 +336,7 @@ def distort(spectra: Tensor, *, warp_semitones: float, equaliser_db: float, gene
     ratios = torch.exp2(-semitones / 12).repeat_interleave(stretch, dim=1)[:, None, :frames]
     knots = 7
     curve = equaliser_db / 8.686 * uniform(batch, 1, knots)
+    floor = FLOOR * torch.exp(hiss_db / 8.686 * torch.rand((batch, 1, 1), generator=generator, device=device))
     parts = []
     for part in torch.split(spectra, [BINS, SHORT_BINS], dim=1):
         bins = part.shape[1]
@@ -310,7 +347,7 @@ def distort(spectra: Tensor, *, warp_semitones: float, equaliser_db: float, gene
         place = torch.linspace(0, 1, bins, device=device).sqrt() * (knots - 1.001)
         left = place.long()
         gain = torch.lerp(curve[:, 0, left], curve[:, 0, left + 1], place - left)[:, :, None].exp()
-        parts.append(torch.log((warped.exp() - FLOOR).clamp(min=0) * gain + FLOOR))
+        parts.append(torch.log((warped.exp() - FLOOR).clamp(min=0) * gain + floor))
     return torch.cat(parts, dim=1)
 
 

@@ -245,7 +245,10 @@ class Run:
         """Load the finished weights of another configuration."""
         for path, card in library.cards().items():
             if card.training.get("configuration") == configuration:
-                self.net.load_state_dict(_renamed(checkpoint.load(path)[1], card.voices, self.settings.voices))
+                tensors = _renamed(checkpoint.load(path)[1], card.voices, self.settings.voices)
+                # What this one has over that one begins fresh.
+                if unknown := self.net.load_state_dict(tensors, strict=False).unexpected_keys:
+                    raise checkpoint.CheckpointError(f"{self.name} has no place for {', '.join(unknown)} of {path}")
                 return
         raise checkpoint.CheckpointError(
             f"{self.name} begins with the weights of {configuration}, and there are none in "

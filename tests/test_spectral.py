@@ -1,11 +1,14 @@
 """The parallel backbone: transforms, shapes, bounded context, losses."""
 
+import math
+
+import pytest
 import torch
 
 from musicstar import spectral
 from musicstar.spectral import CONTEXT_SAMPLES, LATENT_SAMPLES, SpectralConfig
 
-TINY = SpectralConfig(width=16, hidden=24, phase_rank=8)
+TINY = SpectralConfig(width=16, hidden=24, phase_rank=8, sharpen=True)
 
 
 def noise(batch: int, samples: int, *, seed: int = 0) -> torch.Tensor:
@@ -25,7 +28,7 @@ def networks() -> tuple[spectral.Encoder, spectral.Decoder]:
 def play(wav: torch.Tensor, encoder: spectral.Encoder, decoder: spectral.Decoder) -> torch.Tensor:
     voices = torch.tensor([3])
     magnitudes, hidden = decoder.draw(decoder(encoder(spectral.features(wav), voices), voices), voices, None)
-    return spectral.istft(spectral.magnitude(magnitudes) * decoder.phasors(hidden, spectral.stft(wav)))
+    return decoder.sound(magnitudes, hidden, spectral.stft(wav))
 
 
 def test_transform_inverts() -> None:
@@ -68,6 +71,30 @@ def test_voice_and_phase_reach_the_output() -> None:
     cue = spectral.stft(noise(1, 8 * LATENT_SAMPLES, seed=1))
     phasors = untrained.phasors(untrained.draw(untrained(latents, one), one, None)[1], cue)
     assert torch.allclose(phasors, cue / cue.abs(), atol=1e-3), "before training the phases are the cue's own"
+
+
+@torch.no_grad()
+def test_a_decoder_that_sharpens_clears_what_the_long_window_spreads_before_an_attack() -> None:
+    decoder = spectral.Decoder(TINY)
+    assert decoder.gain is not None
+    onset = 12_000
+    wav = noise(1, 32 * LATENT_SAMPLES)
+    wav[:, :onset] = 0
+    cue = spectral.stft(wav)
+    # Magnitudes of the frames around the onset, averaged: as a decoder that does not know just when it is.
+    smeared = torch.nn.functional.avg_pool1d(cue.abs(), 7, 1, 3, count_include_pad=False)
+    magnitudes = torch.log(smeared + spectral.FLOOR)
+    hidden = torch.zeros(1, cue.shape[-1], TINY.width)
+    plain = decoder.sound(magnitudes, hidden, cue)
+    assert torch.allclose(
+        plain, spectral.istft(spectral.magnitude(magnitudes) * cue / (cue.abs() + 1e-4)), atol=1e-3
+    ), "before training it changes nothing"
+    hidden[:, : onset // spectral.HOP] = -1
+    decoder.gain.weight[:, 0] = 4.0
+    sharp = decoder.sound(magnitudes, hidden, cue)
+    before, after = slice(onset - 1200, onset - spectral.SHORT_FFT), slice(onset + spectral.SHORT_FFT, None)
+    assert sharp[:, before].square().mean() < 0.01 * plain[:, before].square().mean()
+    assert torch.allclose(sharp[:, after], plain[:, after], atol=1e-5)
 
 
 def test_candidate_phasors_follow_harmonics() -> None:
@@ -131,13 +158,19 @@ def test_distortion_shifts_pitch_by_no_more_than_asked() -> None:
     tone = torch.sin(2 * torch.pi * 2000 * times)[None]
     features = spectral.features(tone)
     generator = torch.Generator().manual_seed(1)
-    distorted = spectral.distort(features, warp_semitones=0.5, equaliser_db=0.0, generator=generator)
+    distorted = spectral.distort(features, warp_semitones=0.5, equaliser_db=0.0, hiss_db=0.0, generator=generator)
     peaks = distorted[0, : spectral.BINS, 20:-20].argmax(dim=0)
     centre = 2000 / 16_000 * spectral.N_FFT
     assert (peaks - centre).abs().max() <= centre * (2 ** (0.5 / 12) - 1) + 1
     assert peaks.unique().numel() > 2
-    untouched = spectral.distort(features, warp_semitones=0.0, equaliser_db=0.0, generator=generator)
+    untouched = spectral.distort(features, warp_semitones=0.0, equaliser_db=0.0, hiss_db=0.0, generator=generator)
     assert torch.allclose(untouched, features, atol=1e-3)
+    features = spectral.features(0.05 * tone)
+    hissing = spectral.distort(features, warp_semitones=0.0, equaliser_db=0.0, hiss_db=40.0, generator=generator)
+    assert hissing.max().item() == pytest.approx(features.max().item(), abs=0.01), "what is loud stays"
+    raised_db = 20 / math.log(10) * (hissing - features)[0, 600:1000, 20:-20]
+    assert 1 < raised_db.mean() < 40
+    assert raised_db.std() < 1, "one floor for all of a clip"
 
 
 def test_domain_classifier_judges_within_the_pair() -> None:
