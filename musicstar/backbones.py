@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from musicstar import checkpoint, spectral, wavenet
+from musicstar import checkpoint, distances, spectral, wavenet
 from musicstar.audio import LEVEL_RMS, mulaw_decode, mulaw_encode
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
@@ -203,23 +203,23 @@ class SpectralModel(Model):
         drawn = [self.decoder.draw(told, voices, noise) for noise in noises]
         wanted = torch.log(spectral.stft(gold).abs() + spectral.FLOOR)
         spectra = [magnitudes for magnitudes, _ in drawn]
-        terms = _scores([spectral.magnitude_distances(magnitudes, wanted, wanted) for magnitudes in spectra])
+        terms = _scores([distances.magnitude_distances(magnitudes, wanted, wanted) for magnitudes in spectra])
         if in_pairs:
-            terms = _less_half(terms, spectral.magnitude_distances(spectra[0], spectra[1], wanted))
+            terms = _less_half(terms, distances.magnitude_distances(spectra[0], spectra[1], wanted))
         total = terms["log"] + config.power * terms["power"] + terms["mel"] + config.salience * terms["salience"]
         if in_pairs:
             total = total + terms["patch"]
         if config.waveform and step.share >= config.waveform_from:
             # A third of the batch teaches phase as well as all of it, and costs a third.
             some = slice(0, -(-len(heard) // 3))
-            cue, aim = spectral.stft(heard[some]), spectral.resolutions(gold[some])
+            cue, aim = spectral.stft(heard[some]), distances.resolutions(gold[some])
             signals = [
-                spectral.resolutions(self.decoder.sound(magnitudes[some], hidden[some], cue))
+                distances.resolutions(self.decoder.sound(magnitudes[some], hidden[some], cue))
                 for magnitudes, hidden in drawn
             ]
-            scored = _scores([{"waveform": spectral.waveform_distance(signal, aim, aim)} for signal in signals])
+            scored = _scores([{"waveform": distances.waveform_distance(signal, aim, aim)} for signal in signals])
             if in_pairs:
-                scored = _less_half(scored, {"waveform": spectral.waveform_distance(signals[0], signals[1], aim)})
+                scored = _less_half(scored, {"waveform": distances.waveform_distance(signals[0], signals[1], aim)})
             terms |= scored
             total = total + config.waveform * terms["waveform"]
         return Losses(total, terms)

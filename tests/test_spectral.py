@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from musicstar import spectral
+from musicstar import distances, spectral
 from musicstar.spectral import CONTEXT_SAMPLES, LATENT_SAMPLES, SpectralConfig
 
 TINY = SpectralConfig(width=16, hidden=24, phase_rank=8, sharpen=True)
@@ -111,13 +111,13 @@ def test_candidate_phasors_follow_harmonics() -> None:
 
 def test_distances_vanish_between_equals_alone() -> None:
     gold, other = noise(1, 16 * LATENT_SAMPLES), noise(1, 16 * LATENT_SAMPLES, seed=1)
-    aim = spectral.resolutions(gold)
+    aim = distances.resolutions(gold)
     for heard, least, most in ((gold, 0.0, 2e-3), (other, 0.05, 10.0)):
         wanted = spectral.log_magnitude(gold)
-        distances = spectral.magnitude_distances(spectral.log_magnitude(heard), wanted, wanted)
-        assert set(distances) == {"log", "power", "mel", "salience", "patch"}
-        assert all(least <= value <= most for value in distances.values())
-        assert least <= spectral.waveform_distance(spectral.resolutions(heard), aim, aim) <= most
+        apart = distances.magnitude_distances(spectral.log_magnitude(heard), wanted, wanted)
+        assert set(apart) == {"log", "power", "mel", "salience", "patch"}
+        assert all(least <= value <= most for value in apart.values())
+        assert least <= distances.waveform_distance(distances.resolutions(heard), aim, aim) <= most
 
 
 def tone(*partials: float, key: float = 69) -> torch.Tensor:
@@ -134,7 +134,7 @@ def tone(*partials: float, key: float = 69) -> torch.Tensor:
 
 
 def test_pitch_filters_find_a_note_by_its_partials() -> None:
-    filters = spectral.pitch_filters(torch.device("cpu"))
+    filters = distances.pitch_filters(torch.device("cpu"))
     assert filters.shape == (121, spectral.BINS)
     for key in (45, 69, 81.5):
         salience = filters @ spectral.stft(tone(1, 0.8, 0.6, 0.4, key=key))[0, :, 40].abs()
@@ -145,7 +145,7 @@ def test_salience_hears_a_wrong_note_more_than_a_wrong_timbre() -> None:
     gold = spectral.log_magnitude(tone(1, 0.5, 0.25))
 
     def apart(other: torch.Tensor) -> float:
-        return float(spectral.magnitude_distances(spectral.log_magnitude(other), gold, gold)["salience"])
+        return float(distances.magnitude_distances(spectral.log_magnitude(other), gold, gold)["salience"])
 
     assert apart(tone(1, 0.5, 0.25)) < 1e-6
     assert apart(2 * tone(1, 0.5, 0.25)) < 0.02, "level is no content"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -328,3 +329,29 @@ def test_a_voice_begins_with_the_weights_of_another(data: Path, tmp_path: Path, 
     begun = checkpoint.load(trained / "wavenet-small-mixture-cv" / "wavenet-small-mixture-cv")[1]
     for name, tensor in run.net.state_dict().items():
         assert torch.equal(tensor, begun[name.replace("decoders.sp.", "decoders.cv.")])
+
+
+def test_what_a_network_has_over_the_one_it_begins_with_is_fresh(data: Path, tmp_path: Path, trained: Path) -> None:
+    card, tensors = checkpoint.load(trained / "spectral-mixture" / "spectral-mixture")
+    plain = {name: tensor for name, tensor in tensors.items() if not name.startswith("decoder.gain.")}
+    assert len(plain) == len(tensors) - 2
+    config = {**card.config, "sharpen": False}
+    (tmp_path / "plain").mkdir()
+    blunt = replace(card, config=config, training={**card.training, "configuration": "blunt"})
+    checkpoint.save(tmp_path / "plain" / "blunt", blunt, plain, half=True)
+    settings = recipes.runs(str(shrink("spectral-mixture", tmp_path)))["spectral-mixture"]
+    reduced = starnet.reduce(data, tmp_path / "cache")
+
+    def begin(settings: TrainConfig, begin_with: str) -> Run:
+        library = Library([tmp_path / "plain", trained / "spectral-mixture"])
+        settings = replace(settings, begin_with=begin_with)
+        return Run("begun", settings, reduced, tmp_path / "begun", library=library, resume=False)
+
+    state = begin(settings, "blunt").net.state_dict()
+    assert not state["decoder.gain.weight"].any(), "zero, as before the first step"
+    assert torch.equal(state["encoder.first.weight"], plain["encoder.first.weight"])
+    without = replace(settings, network={**settings.network, "sharpen": False})
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"begun has no place for decoder\.gain\.weight, decoder\.gain\.bias"
+    ):
+        begin(without, "spectral-mixture")
