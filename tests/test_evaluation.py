@@ -101,6 +101,7 @@ def test_a_target_may_have_several_sources(tmp_path: Path) -> None:
 def test_each_file_that_is_left_out_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "001.cv.a|b.wav", "001.cv.a\nb.wav")
     touch(tmp_path, "001.cv.gold.wav", "001.cv.a.wav", "001.cv.a.flac", "001.cv.unrelated.wav")
+    (tmp_path / "001.cv.b.wav").symlink_to("nowhere")
     touch(tmp_path, "mine.wav", "001.xy.a.wav", "001.cv-cv.a.wav", "002.cv.a.wav", "..cv.a.wav")
     found = collect(tmp_path)
     assert list(found.files) == [("001", "cv")]
@@ -108,12 +109,12 @@ def test_each_file_that_is_left_out_is_named(tmp_path: Path) -> None:
     assert "mine.wav: not a name of PIECE.DIRECTION.SYSTEM" in told
     assert "001.xy.a.wav: unknown direction 'xy'; expected cv, sp" in told
     assert "001.cv-cv.a.wav: unknown direction" in told
-    assert "001.cv.a|b.wav: a name with signs that no table can hold" in told
-    assert "001.cv.a\\nb.wav: a name with signs that no table can hold" in told
+    assert told.count("a name with signs that no table can hold") == 2
     assert "002.cv.a.wav: there is no gold standard; expected 002.cv.gold.wav" in told
     assert "001.cv.a.wav: left out, 001.cv.a.flac is there too" in told
     assert "kept for golds of other pieces" in told
-    assert len(found.faults) == 9
+    assert "001.cv.b.wav: not a file" in told
+    assert len(found.faults) == 10
 
 
 def test_the_unrelated_piece_is_the_next_by_name(tmp_path: Path) -> None:
@@ -380,8 +381,7 @@ def test_a_folder_with_recordings_is_not_mixed_with_new_ones(
     folder: Path, excerpts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = evaluate(capsys, "--data", excerpts, "--out", folder)
-    assert (status, out) == (1, "")
-    assert "there are recordings already" in err
+    assert (status, out, "there are recordings already" in err) == (1, "", True)
 
 
 def test_a_method_without_weights_is_left_out_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from musicstar import audio
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.domains import Direction, Domain
 from musicstar.evaluation import bootstrap, notes, quality, salience, separation
-from musicstar.evaluation.measures import FINDERS, MEASURES, Ear, Heard
+from musicstar.evaluation.measures import FINDERS, MEASURES, Ear, Heard, measure
 from musicstar.evaluation.multipitch import Semitones, compare
 from musicstar.evaluation.notes import Note
+from musicstar.evaluation.outputs import collect
 from musicstar.evaluation.spectra import FLOOR_DB, levelled, mel_levels
 from musicstar.methods.base import Source
 
@@ -146,6 +148,14 @@ def test_gain_and_sample_rate_change_nothing(music: Clip, gain_db: float, sample
     values, again = quality.measure(levelled(blunt), music), quality.measure(levelled(blunt), other)
     for name, value in values.items():
         assert again[name] == pytest.approx(value, abs=0.02 if name != "noise_bursts" else 0)
+
+
+def test_a_silent_gold_standard_is_named(tmp_path: Path, music: Clip, silent: Clip) -> None:
+    for name, clip in (("1.cv.gold", silent), ("1.cv.a", music), ("2.cv.gold", music), ("2.cv.a", music)):
+        audio.write(tmp_path / f"{name}.wav", clip)
+    found, faults = measure(collect(tmp_path), Ear("salience", None))
+    assert {(row.piece, row.system) for row in found} == {("2", "a"), ("2", "gold")}
+    assert faults == ["1.cv.gold.wav: silent; nothing of 1.cv can be measured without its gold standard"]
 
 
 def test_a_sine_has_its_level_and_silence_the_floor() -> None:

@@ -179,15 +179,19 @@ def measure(
     """
     found: list[Measured] = []
     faults: dict[Path, str] = {}
-
+    golds = {systems[GOLD] for systems in collection.files.values()}
     others = ear.other_golds(collection)
 
     def hear(path: Path) -> Heard | None:
         if path not in faults:
             try:
-                return ear.hear(path)
+                heard = ear.hear(path)
             except AudioError as error:
                 faults[path] = str(error)
+            else:
+                if path not in golds or heard.clip.wav.any():
+                    return heard
+                faults[path] = f"{path.name}: silent"
         return None
 
     for done, (place, systems) in enumerate(sorted(collection.files.items()), 1):

@@ -106,7 +106,10 @@ def _named(
         raise ValueError(f"{folder}: there is no such folder")
     voices = {domain.mixture.value: domain for domain in Domain}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        if not path.is_file():
+            faults.append(f"{printable(path.name)}: not a file")
             continue
         if found := STARNET_NAME.fullmatch(path.stem):
             if (domain := voices.get(int(found[2]))) is not None:
