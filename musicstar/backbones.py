@@ -159,7 +159,6 @@ class SpectralModel(Model):
                     features,
                     warp_semitones=step.config.warp_semitones,
                     equaliser_db=step.config.equaliser_db,
-                    hiss_db=step.config.hiss_db,
                     generator=step.generator,
                 )
         latents: Tensor = self.encoder(features, voices)

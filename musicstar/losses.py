@@ -22,7 +22,6 @@ class LossConfig:
     latent_noise : standard deviation of noise on the latents
     warp_semitones : largest local pitch shift of the input
     equaliser_db : largest random equalisation of the input
-    hiss_db : how far, at most, the input's floor is raised
     guided_until : share of the run during which a WaveNet's decoder is given the latents of a finished spectral
         autoencoder, and its encoder is taught to give the same
     adversary : weight of the reversed gradient of the domain classifier
@@ -38,7 +37,6 @@ class LossConfig:
     latent_noise: float = 0.0
     warp_semitones: float = 0.0
     equaliser_db: float = 0.0
-    hiss_db: float = 0.0
     guided_until: float = 0.0
     adversary: float = 0.0
     adversary_ramp_steps: int = 0

@@ -298,13 +298,8 @@ class DomainClassifier(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, is_sp)
 
 
-def distort(
-    spectra: Tensor, *, warp_semitones: float, equaliser_db: float, hiss_db: float, generator: torch.Generator
-) -> Tensor:
-    """Shift half of all half-second stretches in pitch, equalise and raise the floor, on `features` Tensor[B, 1282, F].
-
-    All by chance, the floor by up to `hiss_db` over that of `log_magnitude`.
-    """
+def distort(spectra: Tensor, *, warp_semitones: float, equaliser_db: float, generator: torch.Generator) -> Tensor:
+    """Shift half of all half-second stretches in pitch and equalise at random, on `features` Tensor[B, 1282, F]."""
     batch, _, frames = spectra.shape
     device = spectra.device
 
@@ -318,7 +313,6 @@ def distort(
     ratios = torch.exp2(-semitones / 12).repeat_interleave(stretch, dim=1)[:, None, :frames]
     knots = 7
     curve = equaliser_db / 8.686 * uniform(batch, 1, knots)
-    floor = FLOOR * torch.exp(hiss_db / 8.686 * torch.rand((batch, 1, 1), generator=generator, device=device))
     parts = []
     for part in torch.split(spectra, [BINS, SHORT_BINS], dim=1):
         bins = part.shape[1]
@@ -329,7 +323,7 @@ def distort(
         place = torch.linspace(0, 1, bins, device=device).sqrt() * (knots - 1.001)
         left = place.long()
         gain = torch.lerp(curve[:, 0, left], curve[:, 0, left + 1], place - left)[:, :, None].exp()
-        parts.append(torch.log((warped.exp() - FLOOR).clamp(min=0) * gain + floor))
+        parts.append(torch.log((warped.exp() - FLOOR).clamp(min=0) * gain + FLOOR))
     return torch.cat(parts, dim=1)
 
 

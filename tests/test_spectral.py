@@ -1,8 +1,5 @@
 """The parallel backbone: transforms, shapes, bounded context, losses."""
 
-import math
-
-import pytest
 import torch
 
 from musicstar import distances, spectral
@@ -158,19 +155,13 @@ def test_distortion_shifts_pitch_by_no_more_than_asked() -> None:
     tone = torch.sin(2 * torch.pi * 2000 * times)[None]
     features = spectral.features(tone)
     generator = torch.Generator().manual_seed(1)
-    distorted = spectral.distort(features, warp_semitones=0.5, equaliser_db=0.0, hiss_db=0.0, generator=generator)
+    distorted = spectral.distort(features, warp_semitones=0.5, equaliser_db=0.0, generator=generator)
     peaks = distorted[0, : spectral.BINS, 20:-20].argmax(dim=0)
     centre = 2000 / 16_000 * spectral.N_FFT
     assert (peaks - centre).abs().max() <= centre * (2 ** (0.5 / 12) - 1) + 1
     assert peaks.unique().numel() > 2
-    untouched = spectral.distort(features, warp_semitones=0.0, equaliser_db=0.0, hiss_db=0.0, generator=generator)
+    untouched = spectral.distort(features, warp_semitones=0.0, equaliser_db=0.0, generator=generator)
     assert torch.allclose(untouched, features, atol=1e-3)
-    features = spectral.features(0.05 * tone)
-    hissing = spectral.distort(features, warp_semitones=0.0, equaliser_db=0.0, hiss_db=40.0, generator=generator)
-    assert hissing.max().item() == pytest.approx(features.max().item(), abs=0.01), "what is loud stays"
-    raised_db = 20 / math.log(10) * (hissing - features)[0, 600:1000, 20:-20]
-    assert 1 < raised_db.mean() < 40
-    assert raised_db.std() < 1, "one floor for all of a clip"
 
 
 def test_domain_classifier_judges_within_the_pair() -> None:
