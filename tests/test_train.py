@@ -352,6 +352,6 @@ def test_what_a_network_has_over_the_one_it_begins_with_is_fresh(data: Path, tmp
     assert torch.equal(state["encoder.first.weight"], plain["encoder.first.weight"])
     without = replace(settings, network={**settings.network, "sharpen": False})
     with pytest.raises(
-        checkpoint.CheckpointError, match=r"begun has no place for decoder\.gain\.weight, decoder\.gain\.bias"
+        checkpoint.CheckpointError, match=r"begun has no place for decoder\.gain\.bias, decoder\.gain\.weight"
     ):
         begin(without, "spectral-mixture")
