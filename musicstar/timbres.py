@@ -38,7 +38,7 @@ CANONICAL_EQ_DB = {
 TAKES_EQ_DB = CANONICAL_EQ_DB | {Voice.CLARINET: (0.0, 0.0, 0.0, -4.0, -9.0, -11.0, -12.0, -12.0)}
 # The accompaniments lie so far below that the same line is prominent in both domains.
 CANONICAL_LEVEL_DB = {
-    Voice.CLARINET: 2.0,
+    Voice.CLARINET: 4.0,
     Voice.VIBRAPHONE: -6.0,
     Voice.STRINGS: -5.0,
     Voice.PIANO: -9.0,
