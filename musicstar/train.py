@@ -247,7 +247,7 @@ class Run:
             if card.training.get("configuration") == configuration:
                 tensors = _renamed(checkpoint.load(path)[1], card.voices, self.settings.voices)
                 # What this one has over that one begins fresh.
-                if unknown := self.net.load_state_dict(tensors, strict=False).unexpected_keys:
+                if unknown := sorted(self.net.load_state_dict(tensors, strict=False).unexpected_keys):
                     raise checkpoint.CheckpointError(f"{self.name} has no place for {', '.join(unknown)} of {path}")
                 return
         raise checkpoint.CheckpointError(
