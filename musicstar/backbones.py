@@ -326,17 +326,28 @@ class WaveNetModel(Model):
 
     def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
         codes = mulaw_encode(gold)
+        history = _with_noise(codes, step)
         total = torch.zeros((), device=gold.device)
         for voice in self.voices:
             rows = (voices == voice).nonzero()[:, 0]
             if len(rows):
-                logits = self.decoders[voice.label](codes[rows], latents[rows])
+                logits = self.decoders[voice.label](history[rows], latents[rows])
                 total = total + F.cross_entropy(logits, codes[rows], reduction="sum")
         total = total / codes.numel()
         return Losses(total, {"cross_entropy": total})
 
     def domain_classifier(self) -> nn.Module:
         return PooledClassifier(self.config.encoder.latent_channels)
+
+
+def _with_noise(codes: Tensor, step: Step) -> Tensor:
+    """Codes Tensor[B, T] with the noise that training asks for in `step`."""
+    if not (step.augment and step.config.history_codes):
+        return codes
+    spread = torch.rand(len(codes), 1, generator=step.generator, device=codes.device)
+    noise = torch.randn(codes.shape, generator=step.generator, device=codes.device)
+    noise = (step.config.history_codes * spread * noise).round().long()
+    return (codes + noise).clamp(0, wavenet.CLASSES - 1)
 
 
 class PooledClassifier(nn.Module):

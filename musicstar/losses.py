@@ -24,6 +24,8 @@ class LossConfig:
     equaliser_db : largest random equalisation of the input
     guided_until : share of the run during which a WaveNet's decoder is given the latents of a finished spectral
         autoencoder, and its encoder is taught to give the same
+    history_codes : spread of noise, in codes, on the samples that a WaveNet's decoder is given of the gold standard:
+        each item's standard deviation is drawn from 0 to this, so that the decoder must listen to its latents
     adversary : weight of the reversed gradient of the domain classifier
     adversary_ramp_steps : over which that weight grows from nothing
     adversary_steps : steps of the classifier for each step of the model
@@ -38,6 +40,7 @@ class LossConfig:
     warp_semitones: float = 0.0
     equaliser_db: float = 0.0
     guided_until: float = 0.0
+    history_codes: float = 0.0
     adversary: float = 0.0
     adversary_ramp_steps: int = 0
     adversary_steps: int = 1

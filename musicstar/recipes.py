@@ -69,6 +69,7 @@ class TrainConfig:
     network : sizes, as the backbone's own configuration class knows them
     freeze : submodules that are not trained, such as "encoder"
     begin_with : another configuration whose trained weights are the start; empty for random weights
+    begin_parts : the submodules that start with them, such as "decoders"; empty for all
     separate_voices : whether each voice gets a run and a model of its own
     budget_share : of a budget over several runs, relative to the others
     """
@@ -88,6 +89,7 @@ class TrainConfig:
     save_minutes: float = 3.0
     freeze: tuple[str, ...] = ()
     begin_with: str = ""
+    begin_parts: tuple[str, ...] = ()
     separate_voices: bool = False
     budget_share: float = 1.0
 

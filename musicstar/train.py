@@ -246,6 +246,8 @@ class Run:
         for path, card in library.cards().items():
             if card.training.get("configuration") == configuration:
                 tensors = _renamed(checkpoint.load(path)[1], card.voices, self.settings.voices)
+                if parts := tuple(f"{part}." for part in self.settings.begin_parts):
+                    tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(parts)}
                 # What this one has over that one begins fresh.
                 if unknown := sorted(self.net.load_state_dict(tensors, strict=False).unexpected_keys):
                     raise checkpoint.CheckpointError(f"{self.name} has no place for {', '.join(unknown)} of {path}")
@@ -346,10 +348,14 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 def _renamed(tensors: dict[str, Tensor], old: Sequence[str], new: Sequence[str]) -> dict[str, Tensor]:
-    """Tensors of a model of one voice as those of a model of another."""
-    if len(old) != 1 or len(new) != 1:
+    """Tensors of a model of one voice as those of a model of others."""
+    if len(old) != 1:
         return tensors
-    return {name.replace(f"decoders.{old[0]}.", f"decoders.{new[0]}."): tensor for name, tensor in tensors.items()}
+    return {
+        name.replace(f"decoders.{old[0]}.", f"decoders.{voice}."): tensor
+        for name, tensor in tensors.items()
+        for voice in new
+    }
 
 
 def _described(data: Reduced) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musicstar import backbones, recipes
-from musicstar.backbones import Sampling, SpectralModel
+from musicstar.backbones import Sampling, SpectralModel, WaveNetModel
 from musicstar.domains import DIRECTIONS, PAPER, STARNET, Voice, known_domains
 from musicstar.losses import LossConfig, Step
 from musicstar.methods.method import take_sources, take_turns
@@ -80,6 +80,28 @@ def test_energy_is_asked_for_from_its_share_on(model: SpectralModel) -> None:
         moved[share] = {name for name, weight in model.named_parameters() if weight.grad is not None}
     assert "decoder.noise.weight" in moved[0.6] - moved[0.4]
     assert terms[0.6] - terms[0.4] == {"waveform"}
+
+
+def test_a_wavenet_hears_its_history_through_noise() -> None:
+    """Only the history is noisy, not what is to be told: a decoder deaf to its history loses nothing by it."""
+    torch.manual_seed(0)
+    sizes = {"blocks": 1, "layers": 2, "channels": 4}
+    network = {"encoder": {"kind": "glu", **sizes}, "decoder": {"skip_channels": 4, **sizes}}
+    model = backbones.build("wavenet", "mixture", [Voice.CV], network)
+    assert isinstance(model, WaveNetModel)
+    sound = 0.05 * torch.randn(2, 1_600)
+    voices = torch.tensor([Voice.CV, Voice.CV])
+    latents = model.encode(sound, voices)
+
+    def loss(history_codes: float, *, augment: bool = True) -> float:
+        config = LossConfig(history_codes=history_codes)
+        step = Step(0, 0.0, torch.Generator().manual_seed(1), config, augment=augment)
+        return model.reconstruction(latents, sound, sound, voices, step).total.item()
+
+    assert loss(20.0) != loss(0.0)
+    assert loss(20.0, augment=False) == loss(0.0)
+    torch.nn.init.zeros_(model.decoders["cv"].get_submodule("first_conv").get_parameter("weight"))
+    assert loss(20.0) == loss(0.0)
 
 
 def test_every_direction_is_learned_and_starnets_own_most() -> None:

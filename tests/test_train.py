@@ -69,7 +69,8 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All shipped configurations after two steps, in the order of `train --all`, then the paper's sizes likewise."""
     folder = tmp_path_factory.mktemp("runs")
     for names in (recipes.EVERYTHING, [name for name in config.names() if name not in recipes.EVERYTHING]):
-        order = sorted(names, key=lambda name: ("universal" not in name, "decoders" not in name))
+        parts = ("mixture", "universal", "decoders")
+        order = sorted(names, key=lambda name: [part not in name for part in parts])
         training.train([str(shrink(name, folder)) for name in order], data=data, out=folder)
     return folder
 
@@ -329,6 +330,18 @@ def test_a_voice_begins_with_the_weights_of_another(data: Path, tmp_path: Path, 
     begun = checkpoint.load(trained / "wavenet-small-mixture-cv" / "wavenet-small-mixture-cv")[1]
     for name, tensor in run.net.state_dict().items():
         assert torch.equal(tensor, begun[name.replace("decoders.sp.", "decoders.cv.")])
+
+
+def test_parts_begin_with_those_of_another_network(data: Path, tmp_path: Path, trained: Path) -> None:
+    """The decoders of four instruments begin with that of a mixture; the encoder, of another kind, is fresh."""
+    (settings,) = recipes.runs(str(shrink("wavenet-small-universal", tmp_path))).values()
+    library = Library([trained / "wavenet-small-mixture-cv", trained / "spectral-universal"])
+    run = Run("u", settings, starnet.reduce(data, tmp_path / "cache"), tmp_path / "run", library=library, resume=False)
+    begun = checkpoint.load(trained / "wavenet-small-mixture-cv" / "wavenet-small-mixture-cv")[1]
+    state = run.net.state_dict()
+    for voice in ("clarinet", "vibraphone", "strings", "piano"):
+        assert torch.equal(state[f"decoders.{voice}.logits.weight"], begun["decoders.cv.logits.weight"])
+    assert not torch.equal(state["encoder.first_conv.weight"], begun["encoder.first_conv.weight"])
 
 
 def test_what_a_network_has_over_the_one_it_begins_with_is_fresh(data: Path, tmp_path: Path, trained: Path) -> None:

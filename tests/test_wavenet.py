@@ -60,7 +60,7 @@ def test_each_configuration_fits_together(name: str) -> None:
     net = shipped(name)
     assert (net.config.decoder.latent_channels, net.config.decoder.pool) == (64, 800)
     assert (net.config.encoder.latent_channels, net.config.encoder.pool) == (64, 800)
-    blocks, channels = (2, 64) if "small" in name else (4, 128)
+    blocks, channels = (1, 64) if "small" in name else (4, 128)
     assert (net.config.decoder.blocks, net.config.decoder.channels) == (blocks, channels)
 
 
