@@ -239,6 +239,14 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _average(arguments: argparse.Namespace) -> int:
+    from musicstar.checkpoint import average
+
+    card = average(arguments.newer, arguments.older, arguments.destination, share=arguments.share)
+    print(f"{arguments.destination}: {card.recipe} for {', '.join(card.voices)}, sha256 {card.sha256[:12]}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="musicstar", description="Translate music between pairs of instruments.")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -335,6 +343,13 @@ def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--voices", required=True, nargs="+", choices=[voice.label for voice in Voice], help="what its decoders play"
     )
     convert.set_defaults(command=_convert)
+
+    average = point.add_parser("average", help="the mean of two checkpoints of one network")
+    average.add_argument("newer", metavar="NEWER")
+    average.add_argument("older", metavar="OLDER")
+    average.add_argument("destination", metavar="DST")
+    average.add_argument("--share", type=_number(0), required=True, help="of the newer's weights, 0 to 1")
+    average.set_defaults(command=_average)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 BACKBONES = ("spectral", "wavenet", "demucs", "cnn9")
+# What a card says of its training that was measured of the weights themselves.
+MEASURED = ("validation_", "content_similarity")
 RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess", "style", "judge", "concepts")
 
 
@@ -165,6 +167,33 @@ def annotate(path: str | Path, figures: Mapping[str, Any]) -> Card:
     card = replace(card, training={**card.training, **figures})
     write_whole(described, (json.dumps(asdict(card), indent=2) + "\n").encode())
     return card
+
+
+def average(newer: str | Path, older: str | Path, path: str | Path, *, share: float) -> Card:
+    """Write the mean of two checkpoints of one network, `share` of it the newer's (Wortsman et al. 2022, model soups).
+
+    Its card is the newer's, but for what was measured of the newer's weights alone.
+
+    Raises
+    ------
+    CheckpointError
+        Their networks differ, or the share is not between 0 and 1.
+    """
+    if not 0 <= share <= 1:
+        raise CheckpointError(f"the share of the newer weights is {share}, expected 0 to 1")
+    (card, tensors), (other, others) = load(newer), load(older)
+    kinds = [f"{of.backbone} {of.recipe} for {', '.join(of.voices)}" for of in (card, other)]
+    if kinds[0] != kinds[1]:
+        raise CheckpointError(f"{newer} and {older} cannot be averaged: one is {kinds[0]}, the other {kinds[1]}")
+    if {name: tensor.shape for name, tensor in tensors.items()} != {name: its.shape for name, its in others.items()}:
+        raise CheckpointError(f"{newer} and {older} cannot be averaged: their networks are of different sizes")
+    mean = {
+        name: torch.lerp(others[name], tensor, share) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    kept = {key: value for key, value in card.training.items() if not key.startswith(MEASURED)}
+    averaged = {"averaged_with": other.sha256, "share": share}
+    return save(path, replace(card, training={**kept, **averaged}), mean, half=True)
 
 
 @dataclass(frozen=True)

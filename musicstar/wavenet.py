@@ -2,7 +2,8 @@
 
 Samples travel as 8-bit mu-law codes and enter every network as `code / 255 - 0.5`. An encoder turns them into
 latents, one vector per `pool` samples (50 ms at 16 kHz); a decoder gives, for every sample, the logits of its
-code given all codes before it and the latents.
+code given all codes before it and the latents. Scaled codes of music spread by 0.1 to 0.2: first convolutions
+begin with weights as much larger, without which hundreds of steps go by before anything is heard.
 
 Sources: Alinoori and Tzerpos, "Music-STAR" (2022), figure 4; Mor et al., "A Universal Music Translation
 Network" (2019), section 3.
@@ -113,6 +114,10 @@ class Encoder(nn.Module):
         dilations = (2**i for _ in range(config.blocks) for i in range(config.layers))
         self.layers = nn.Sequential(*(EncoderLayer(config.kind, config.channels, d) for d in dilations))
         self.last_conv = nn.Conv1d(config.channels, config.latent_channels, 1)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv1d):
+                nn.init.normal_(conv.weight, std=(conv.in_channels * conv.kernel_size[0]) ** -0.5)
+        nn.init.normal_(self.first_conv.weight, std=2.0)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Encode clips.
@@ -181,6 +186,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         self.first_conv = CausalConv1d(1, config.channels)
+        nn.init.normal_(self.first_conv.weight, std=4.0)
         self.skip_conv = nn.Conv1d(config.channels, config.skip_channels, 1)
         self.layers = nn.ModuleList(DecoderLayer(config, dilation) for dilation in config.dilations)
         self.condition = nn.Conv1d(config.latent_channels, config.skip_channels, 1)

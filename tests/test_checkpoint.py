@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from musicstar.checkpoint import Card, CheckpointError, Library, annotate, load, save
+from musicstar.checkpoint import Card, CheckpointError, Library, annotate, average, load, save
 
 
 def card(**changes: Any) -> Card:
@@ -40,6 +40,34 @@ def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> 
     assert loaded["w"].dtype == torch.float32
     assert torch.equal(loaded["w"], tensors["w"].half().float())
     assert loaded["count"] == 70_000
+
+
+def test_a_mean_of_two_worked_by_hand(tmp_path: Path) -> None:
+    figures = {"steps": 10, "validation_log": 0.4, "content_similarity": 0.6}
+    save(tmp_path / "new", card(training=figures), {"w": torch.tensor([1.0, 5.0]), "count": torch.tensor(9)})
+    older = save(tmp_path / "old", card(), {"w": torch.tensor([-3.0, 5.0]), "count": torch.tensor(4)})
+    written = average(tmp_path / "new", tmp_path / "old", tmp_path / "mean", share=0.75)
+    found, tensors = load(tmp_path / "mean")
+    assert (tensors["w"].tolist(), tensors["count"].item()) == ([0.0, 5.0], 9)
+    # What was measured was measured of other weights.
+    assert found == written
+    assert found.training == {"steps": 10, "averaged_with": older.sha256, "share": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("other", "shape", "share", "sentence"),
+    [
+        ({}, 2, 1.5, "the share of the newer weights is 1.5, expected 0 to 1"),
+        ({}, 3, 0.5, "their networks are of different sizes"),
+        ({"voices": ("piano",)}, 2, 0.5, "one is wavenet stem for strings, the other wavenet stem for piano"),
+    ],
+)
+def test_what_has_no_mean(tmp_path: Path, other: dict[str, Any], shape: int, share: float, sentence: str) -> None:
+    save(tmp_path / "new", card(), {"w": torch.ones(2)})
+    save(tmp_path / "old", card(**other), {"w": torch.ones(shape)})
+    with pytest.raises(CheckpointError, match=sentence):
+        average(tmp_path / "new", tmp_path / "old", tmp_path / "mean", share=share)
+    assert not (tmp_path / "mean.json").exists()
 
 
 @pytest.mark.parametrize(("value", "half"), [(float("nan"), False), (float("inf"), False), (1e6, True)])

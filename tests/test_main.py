@@ -110,6 +110,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
         (["train", "magic", "--data", "nowhere", "--out", "o"], "no configuration 'magic'"),
         (["evaluate", "--data", "nowhere"], "expected mixtures in the StarNet layout"),
         (["checkpoint", "convert", "nowhere", "o", "--recipe", "mixture", "--voices", "cv"], "args.pth"),
+        (["checkpoint", "average", "new", "old", "mean", "--share", "0.5"], "there is no such checkpoint"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from musicstar.pairs import Pair
 
 # What is said of translations, and of nothing that is there already.
-OF_DATA = ("held_out", "split", "directions", "seconds", "method", "backbone", "temperature", "out", "record")
+OF_DATA = (
+    "held_out",
+    "split",
+    "directions",
+    "seconds",
+    "method",
+    "backbone",
+    "temperature",
+    "chunk_seconds",
+    "out",
+    "record",
+)
 
 
 def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]) -> None:
@@ -45,6 +56,9 @@ def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]
         "--backbone", choices=[*(backbone.value for backbone in Backbone), "both"], help="spectral by default"
     )
     evaluate.add_argument("--temperature", type=number(0), help="how much outputs vary by chance; 1 by default")
+    evaluate.add_argument(
+        "--chunk-seconds", type=number(0), help="wavenet: play stretches of this length side by side; faster"
+    )
     evaluate.add_argument("--out", type=folder, help="keep what is translated in this folder")
     evaluate.add_argument(
         "--record", action="store_true", help="write the similarity reached into the cards of the weights"
@@ -105,7 +119,8 @@ def _translate(arguments: argparse.Namespace) -> int:
             _tell(f"{name} left out where this is missing: {reason}")
     with TemporaryDirectory() as scratch:
         out = Path(arguments.out or scratch)
-        options = Options(temperature=1.0 if arguments.temperature is None else arguments.temperature)
+        temperature = 1.0 if arguments.temperature is None else arguments.temperature
+        options = Options(temperature=temperature, chunk_s=arguments.chunk_seconds or 0.0)
         faults: list[str] = []
         speeds = translating.write(
             pieces, methods, out, options=options, progress=_progress("translated"), fault=faults.append
