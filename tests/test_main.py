@@ -49,6 +49,18 @@ def test_all_methods_with_stems(tmp_path: Path, capsys: pytest.CaptureFixture[st
             assert not np.allclose(outputs[first], outputs[second], atol=1e-3), "two methods gave one output"
 
 
+def test_the_shipped_wavenet_plays_a_second_in_chunks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = audio.read(MIXTURE)
+    audio.write(tmp_path / "second.wav", Clip(clip.wav[:16_000]))
+    options = ["--to", "cv", "--backbone", "wavenet", "--chunk-seconds", "0.25", "--out", str(tmp_path), "--json"]
+    assert main(["translate", str(tmp_path / "second.wav"), *options]) == 0
+    (record,), _ = lines(capsys)
+    assert (record["method"], record["backbone"]) == ("mixture", "wavenet")
+    made = audio.read(str(record["path"]))
+    assert len(made.wav) == 16_000
+    assert -40 < made.rms_dbfs() < -10
+
+
 def test_all_leaves_out_what_needs_stems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["translate", str(MIXTURE), "--to", "cv", "--method", "all", "--out", str(tmp_path), "--json"]) == 0
     records, errors = lines(capsys)
