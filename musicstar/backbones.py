@@ -326,7 +326,8 @@ class WaveNetModel(Model):
 
     def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
         codes = mulaw_encode(gold)
-        history = _with_noise(codes, step)
+        spread = step.config.history_codes if step.augment else 0.0
+        history = wavenet.with_noise(codes, spread=spread, generator=step.generator) if spread else codes
         total = torch.zeros((), device=gold.device)
         for voice in self.voices:
             rows = (voices == voice).nonzero()[:, 0]
@@ -338,16 +339,6 @@ class WaveNetModel(Model):
 
     def domain_classifier(self) -> nn.Module:
         return PooledClassifier(self.config.encoder.latent_channels)
-
-
-def _with_noise(codes: Tensor, step: Step) -> Tensor:
-    """Codes Tensor[B, T] with the noise that training asks for in `step`."""
-    if not (step.augment and step.config.history_codes):
-        return codes
-    spread = torch.rand(len(codes), 1, generator=step.generator, device=codes.device)
-    noise = torch.randn(codes.shape, generator=step.generator, device=codes.device)
-    noise = (step.config.history_codes * spread * noise).round().long()
-    return (codes + noise).clamp(0, wavenet.CLASSES - 1)
 
 
 class PooledClassifier(nn.Module):

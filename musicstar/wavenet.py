@@ -272,3 +272,10 @@ def shift_stretches(wav: Tensor, *, semitones: float, generator: torch.Generator
     read_at = (times + rate * length * torch.minimum(inside, 1 - inside)).clamp(0, total - 1.001)
     before = read_at.long()
     return torch.lerp(wav.gather(1, before), wav.gather(1, before + 1), read_at - before)
+
+
+def with_noise(codes: Tensor, *, spread: float, generator: torch.Generator) -> Tensor:
+    """Codes, Tensor[B, T], with normal noise on each; an item's standard deviation is drawn from 0 to `spread`."""
+    own = spread * torch.rand(len(codes), 1, generator=generator, device=codes.device)
+    noise = torch.randn(codes.shape, generator=generator, device=codes.device)
+    return (codes + (own * noise).round().long()).clamp(0, CLASSES - 1)
