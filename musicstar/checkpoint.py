@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 BACKBONES = ("spectral", "wavenet", "demucs", "cnn9")
 # What a card says of its training that was measured of the weights themselves.
-MEASURED = ("validation_", "content_similarity")
+SIMILARITY = "content_similarity"
+MEASURED = ("validation_", SIMILARITY)
 RECIPES = ("universal", "separation", "embedding", "stem", "mixture", "guess", "style", "judge", "concepts")
 
 
@@ -182,11 +183,15 @@ def average(newer: str | Path, older: str | Path, path: str | Path, *, share: fl
     if not 0 <= share <= 1:
         raise CheckpointError(f"the share of the newer weights is {share}, expected 0 to 1")
     (card, tensors), (other, others) = load(newer), load(older)
+    refused = f"{newer} and {older} cannot be averaged"
     kinds = [f"{of.backbone} {of.recipe} for {', '.join(of.voices)}" for of in (card, other)]
     if kinds[0] != kinds[1]:
-        raise CheckpointError(f"{newer} and {older} cannot be averaged: one is {kinds[0]}, the other {kinds[1]}")
-    if {name: tensor.shape for name, tensor in tensors.items()} != {name: its.shape for name, its in others.items()}:
-        raise CheckpointError(f"{newer} and {older} cannot be averaged: their networks are of different sizes")
+        raise CheckpointError(f"{refused}: one is {kinds[0]}, the other {kinds[1]}")
+    shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (tensors, others)]
+    if card.config != other.config or shapes[0] != shapes[1]:
+        raise CheckpointError(f"{refused}: their networks are of different sizes")
+    if card.partner != other.partner:
+        raise CheckpointError(f"{refused}: they are bound to different checkpoints")
     mean = {
         name: torch.lerp(others[name], tensor, share) if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()

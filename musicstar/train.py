@@ -248,6 +248,9 @@ class Run:
                 tensors = _renamed(checkpoint.load(path)[1], card.voices, self.settings.voices)
                 if parts := tuple(f"{part}." for part in self.settings.begin_parts):
                     tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(parts)}
+                for part in parts:
+                    if not any(name.startswith(part) for name in tensors):
+                        raise checkpoint.CheckpointError(f"{path} has no part named {part[:-1]} for {self.name}")
                 # What this one has over that one begins fresh.
                 if unknown := sorted(self.net.load_state_dict(tensors, strict=False).unexpected_keys):
                     raise checkpoint.CheckpointError(f"{self.name} has no place for {', '.join(unknown)} of {path}")

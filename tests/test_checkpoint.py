@@ -59,6 +59,8 @@ def test_a_mean_of_two_worked_by_hand(tmp_path: Path) -> None:
     [
         ({}, 2, 1.5, "the share of the newer weights is 1.5, expected 0 to 1"),
         ({}, 3, 0.5, "their networks are of different sizes"),
+        ({"config": {"sharpen": True}}, 2, 0.5, "their networks are of different sizes"),
+        ({"partner": "f" * 64}, 2, 0.5, "they are bound to different checkpoints"),
         ({"voices": ("piano",)}, 2, 0.5, "one is wavenet stem for strings, the other wavenet stem for piano"),
     ],
 )

@@ -20,7 +20,6 @@ from musicstar.methods import studio
 from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
 from musicstar.methods.registry import CLASSES
-from musicstar.methods.shelf import SIMILARITY
 from musicstar.recipes import OptimizerConfig, TrainConfig
 from musicstar.runfolder import RunError
 from musicstar.train import Run
@@ -102,7 +101,7 @@ def test_what_was_trained_translates(trained: Path, data: Path, family: str) -> 
         if not path.name.startswith("wavenet") or path.name.startswith("wavenet-small") == small
     ]
     for card in (path for folder in folders for path in folder.glob("wavenet-*.json")):
-        checkpoint.annotate(card, {SIMILARITY: 0.5})
+        checkpoint.annotate(card, {checkpoint.SIMILARITY: 0.5})
     stems = tuple(Clip(audio.read(data / f"000.{voice.value}.wav").wav[:4_000]) for voice in Domain.SP.stems)
     source = Source(Domain.SP, None, (stems[0], stems[1]))
     made = list(
@@ -342,6 +341,9 @@ def test_parts_begin_with_those_of_another_network(data: Path, tmp_path: Path, t
     for voice in ("clarinet", "vibraphone", "strings", "piano"):
         assert torch.equal(state[f"decoders.{voice}.logits.weight"], begun["decoders.cv.logits.weight"])
     assert not torch.equal(state["encoder.first_conv.weight"], begun["encoder.first_conv.weight"])
+    wrong = replace(settings, begin_parts=("decoder",))
+    with pytest.raises(checkpoint.CheckpointError, match="no part named decoder"):
+        Run("w", wrong, run.data, tmp_path / "wrong", library=library, resume=False)
 
 
 def test_what_a_network_has_over_the_one_it_begins_with_is_fresh(data: Path, tmp_path: Path, trained: Path) -> None:

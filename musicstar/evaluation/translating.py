@@ -15,7 +15,7 @@ from musicstar.methods import studio
 from musicstar.methods.base import NotOffered, Options, Source
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES
-from musicstar.methods.shelf import SIMILARITY, StoredParts, library
+from musicstar.methods.shelf import StoredParts, library
 from musicstar.pairs import Pair
 
 Progress = Callable[[int, int], None]
@@ -131,4 +131,4 @@ def record(measured: Sequence[Measured], *, backbone: Backbone) -> None:
                 if path is not None:
                     reached.setdefault(path, []).extend(own)
         for path, similarities in reached.items():
-            checkpoint.annotate(path, {SIMILARITY: round(float(np.mean(similarities)), 3)})
+            checkpoint.annotate(path, {checkpoint.SIMILARITY: round(float(np.mean(similarities)), 3)})
