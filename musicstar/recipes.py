@@ -69,7 +69,9 @@ class TrainConfig:
     network : sizes, as the backbone's own configuration class knows them
     freeze : submodules that are not trained, such as "encoder"
     begin_with : another configuration whose trained weights are the start; empty for random weights
-    begin_parts : the submodules that start with them, such as "decoders"; empty for all
+    begin_parts : the submodules that start with them, such as "encoder"; empty for all
+    decoders_from : another configuration, of a WaveNet for each voice, whose decoders are the start and are brought to
+        follow this network's latents; for the universal recipe
     separate_voices : whether each voice gets a run and a model of its own
     budget_share : of a budget over several runs, relative to the others
     """
@@ -90,12 +92,17 @@ class TrainConfig:
     freeze: tuple[str, ...] = ()
     begin_with: str = ""
     begin_parts: tuple[str, ...] = ()
+    decoders_from: str = ""
     separate_voices: bool = False
     budget_share: float = 1.0
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.window_samples) < 1:
             raise ValueError("steps, batch_size and window_samples are 1 or more")
+        if self.begin_parts and not self.begin_with:
+            raise ValueError(f"begin_parts names {', '.join(self.begin_parts)}, and begin_with says not of what")
+        if self.decoders_from and (self.backbone, self.recipe) != ("wavenet", "universal"):
+            raise ValueError(f"decoders_from is for universal WaveNets, not for {self.backbone} {self.recipe}")
 
 
 def runs(name: str) -> dict[str, TrainConfig]:

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from musicstar.config import parse
 from musicstar.files import whole, write_whole
 from musicstar.recipes import TrainConfig
 
@@ -49,8 +50,13 @@ class RunFolder:
         if self.step() is None:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
-            record = self._record() or {"config": {}}
-            changed = sorted(key for key in config if record["config"].get(key) != config[key])
+            record = self._record()
+            if record is None:
+                raise RunError(f"{self.path}: cannot resume, there is a state but no run.json that says of what run")
+            # What an older version did not know of was as it is by default.
+            known = parse(TrainConfig, record["config"], where=str(self.path / "run.json"))
+            earlier = json.loads(json.dumps(asdict(known)))
+            changed = sorted(key for key in config if earlier[key] != config[key])
             if changed:
                 raise RunError(
                     f"{self.path}: cannot resume, the run there was begun with other settings: {', '.join(changed)}"

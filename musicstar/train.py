@@ -7,7 +7,7 @@ curve as one that was not.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from musicstar import backbones, checkpoint
+from musicstar import backbones, beginnings, checkpoint
+from musicstar.audio import SAMPLE_RATE
 from musicstar.backbones import Model
 from musicstar.domains import Voice
 from musicstar.evaluation.style import DomainJudge, JudgeTraining, StyleNet, StyleTraining
@@ -73,9 +74,16 @@ class Run:
         self.voices = tuple(Voice.from_label(label) for label in settings.voices)
         distinct = tuple(dict.fromkeys(self.voices))
         self.net = backbones.build(settings.backbone, settings.recipe, distinct, settings.network).to(self.device)
+        self.data, self.split = data, data.split()
         self.resumed = resume and self.folder.step() is not None
         if settings.begin_with and not self.resumed:
-            self._begin_with(library, settings.begin_with)
+            beginnings.begin_with(
+                self.net,
+                settings.begin_with,
+                voices=settings.voices,
+                parts=settings.begin_parts,
+                library=library,
+            )
         for part in settings.freeze:
             self.net.get_submodule(part).requires_grad_(False)
         self.partner = ""
@@ -98,13 +106,15 @@ class Run:
         if isinstance(method, SingleInstrument) and settings.loss.adversary:
             assert isinstance(self.net, Model)
             self.adversary = method.classifier = self.net.domain_classifier().to(self.device)
+        if settings.decoders_from and not self.resumed:
+            assert isinstance(method, SingleInstrument)
+            self._take_decoders(library, method)
         # The classifier is kept out of the wrapped module: it learns by steps of its own.
         self.objective = Objective(self.net, method, self.voices)
         self.wrapped: nn.Module = self.objective
         if self.world > 1:
             self.wrapped = DistributedDataParallel(self.objective, find_unused_parameters=True)
         self.optimizers = self._optimizers()
-        self.data, self.split = data, data.split()
         self.step, self.seconds = 0, 0.0
         if self.resumed:
             self._restore()
@@ -241,24 +251,21 @@ class Run:
                 state.setdefault(int(index), {})[entry] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
-    def _begin_with(self, library: checkpoint.Library, configuration: str) -> None:
-        """Load the finished weights of another configuration."""
-        for path, card in library.cards().items():
-            if card.training.get("configuration") == configuration:
-                tensors = _renamed(checkpoint.load(path)[1], card.voices, self.settings.voices)
-                if parts := tuple(f"{part}." for part in self.settings.begin_parts):
-                    tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(parts)}
-                for part in parts:
-                    if not any(name.startswith(part) for name in tensors):
-                        raise checkpoint.CheckpointError(f"{path} has no part named {part[:-1]} for {self.name}")
-                # What this one has over that one begins fresh.
-                if unknown := sorted(self.net.load_state_dict(tensors, strict=False).unexpected_keys):
-                    raise checkpoint.CheckpointError(f"{self.name} has no place for {', '.join(unknown)} of {path}")
-                return
-        raise checkpoint.CheckpointError(
-            f"{self.name} begins with the weights of {configuration}, and there are none in "
-            f"{', '.join(map(str, library.folders))}: train {configuration} first"
-        )
+    @torch.no_grad()
+    def _take_decoders(self, library: checkpoint.Library, method: SingleInstrument) -> None:
+        """Begin with decoders of other networks, brought to follow the latents they will be given first."""
+        assert isinstance(self.net, backbones.WaveNetModel)
+        seconds = self.settings.batch_size * self.settings.window_samples / SAMPLE_RATE
+        batches = math.ceil(beginnings.FITTED_SECONDS / seconds)
+        windows = (self._windows(self.split.train, index, 3_000_003) for index in range(batches))
+        with self._autocast():
+            beginnings.take_decoders(
+                self.net,
+                self.settings.decoders_from,
+                inputs=[method.encoder_inputs(batch, self.voices) for batch in windows],
+                latents=self.guide or self.net.encode,
+                library=library,
+            )
 
     def _export(self) -> None:
         """Write the weights as a checkpoint that translation can use."""
@@ -267,10 +274,11 @@ class Run:
             batches = [self._windows(self.split.train, index, 2_000_003) for index in range(8)]
             inputs = [pair for batch in batches for pair in method.encoder_inputs(batch, self.voices)]
             if inputs:
-                self.net.measure_latents([(sound, voices.to(self.device)) for sound, voices in inputs])
+                self.net.measure_latents(inputs)
         training = {
             "configuration": self.name,
             **({"begun_with": self.settings.begin_with} if self.settings.begin_with else {}),
+            **({"decoders_from": self.settings.decoders_from} if self.settings.decoders_from else {}),
             "steps": self.step,
             "seconds": round(self.seconds),
             "data": _described(self.data),
@@ -348,17 +356,6 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
-
-
-def _renamed(tensors: dict[str, Tensor], old: Sequence[str], new: Sequence[str]) -> dict[str, Tensor]:
-    """Tensors of a model of one voice as those of a model of others."""
-    if len(old) != 1:
-        return tensors
-    return {
-        name.replace(f"decoders.{old[0]}.", f"decoders.{voice}."): tensor
-        for name, tensor in tensors.items()
-        for voice in new
-    }
 
 
 def _described(data: Reduced) -> str:

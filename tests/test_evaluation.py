@@ -227,6 +227,7 @@ def test_published_figures_stand_beside_ours() -> None:
         [" input ", " 2 ", " 0.400 (0.300 to 0.500) ", "  "],
         [" mixture ", " 2 ", " 0.500 (0.300 to 0.700) ", " 0.426 "],
     ]
+    assert "in the paper" not in table.markdown(summarise(MEASURED, content_by="salience")), "not of the same kind"
     with_stems = summarise(MEASURED, content_by="essentia", separated=[("1", {"piano": 5.0, "clarinet": 7.0})])
     assert table.markdown(with_stems).endswith("| mean of those | 6.00 | 7.36 |")
 

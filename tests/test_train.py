@@ -16,9 +16,11 @@ from musicstar import audio, backbones, checkpoint, config, recipes, starnet, tr
 from musicstar.audio import Clip
 from musicstar.checkpoint import Library
 from musicstar.domains import STEMS, Domain
+from musicstar.losses import Step
 from musicstar.methods import studio
 from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
+from musicstar.methods.method import Method
 from musicstar.methods.registry import CLASSES
 from musicstar.recipes import OptimizerConfig, TrainConfig
 from musicstar.runfolder import RunError
@@ -65,20 +67,25 @@ def metrics(folder: Path) -> list[list[float]]:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All shipped configurations after two steps, in the order of `train --all`, then the paper's sizes likewise."""
+    """All shipped configurations after two steps, in the order of `train --all`, then the paper's sizes."""
     folder = tmp_path_factory.mktemp("runs")
-    for names in (recipes.EVERYTHING, [name for name in config.names() if name not in recipes.EVERYTHING]):
-        parts = ("mixture", "universal", "decoders")
-        order = sorted(names, key=lambda name: [part not in name for part in parts])
-        training.train([str(shrink(name, folder)) for name in order], data=data, out=folder)
+    rest = [name for name in config.names() if name not in recipes.EVERYTHING]
+    rest.sort(key=lambda name: ["universal" not in name, "decoders" not in name])
+    for names in (recipes.EVERYTHING, rest):
+        training.train([str(shrink(name, folder)) for name in names], data=data, out=folder)
     return folder
 
 
 def test_everything_walks_all_parts_in_order() -> None:
-    assert set(recipes.EVERYTHING) <= set(config.names())
-    for first, later in (("universal", "decoders"), ("universal", "embedding")):
-        for family in ("spectral", "wavenet-small"):
-            assert recipes.EVERYTHING.index(f"{family}-{first}") < recipes.EVERYTHING.index(f"{family}-{later}")
+    made: set[str] = set()
+    for name in recipes.EVERYTHING:
+        planned = recipes.runs(name)
+        for settings in planned.values():
+            assert {settings.begin_with} <= made | {""}, name
+            assert not settings.decoders_from or any(run.startswith(settings.decoders_from) for run in made), name
+            if settings.recipe == "embedding":
+                assert any(run.startswith(settings.backbone) and "universal" in run for run in made), name
+        made |= set(planned)
 
 
 def test_every_shipped_configuration_trains_and_saves(trained: Path) -> None:
@@ -161,6 +168,20 @@ def test_resuming_with_other_settings_is_refused(data: Path, tmp_path: Path) -> 
         training.train([str(path)], data=data, out=tmp_path, resume=True)
 
 
+def test_a_run_of_an_older_version_goes_on(data: Path, tmp_path: Path) -> None:
+    """What its configuration did not know of yet was as it is by default."""
+    path = shrink("spectral-mixture", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    described = tmp_path / "spectral-mixture" / "run.json"
+    record = json.loads(described.read_text())
+    assert record["config"].pop("decoders_from") == ""
+    described.write_text(json.dumps(record))
+    training.train([str(path)], data=data, out=tmp_path, resume=True)
+    described.unlink()
+    with pytest.raises(RunError, match=r"no run\.json"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
+
+
 def test_a_new_run_clears_away_the_old(data: Path, tmp_path: Path) -> None:
     path = _logging_each(shrink("spectral-mixture", tmp_path))
     for _ in range(2):
@@ -230,8 +251,8 @@ def test_fitting_ends_the_schedule_with_the_budget(data: Path, tmp_path: Path) -
 
 
 def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
-    """What torchrun starts, on CPUs: gradients are averaged, one process writes."""
-    path = shrink("spectral-universal", tmp_path)
+    """What torchrun starts, on CPUs: the second process's batch counts too, one process writes."""
+    path = shrink("spectral-universal", tmp_path, steps=1)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--standalone"),
@@ -240,9 +261,13 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     card, _ = checkpoint.load(tmp_path / "spectral-universal" / "spectral-universal")
-    assert card.training["steps"] == 2
-    lines = (tmp_path / "spectral-universal" / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 1, "both processes reported"
+    assert card.training["steps"] == 1
+    training.train([str(path)], data=data, out=tmp_path / "alone")
+    logs = [folder / "spectral-universal" / "metrics.jsonl" for folder in (tmp_path, tmp_path / "alone")]
+    (together,), (alone,) = ([json.loads(line) for line in log.read_text().splitlines()] for log in logs)
+    # The first process hears what one alone does, and its gradient is averaged with that of another batch.
+    assert together["total"] == pytest.approx(alone["total"], rel=1e-3)
+    assert together["gradient_norm"] != pytest.approx(alone["gradient_norm"], rel=1e-2)
 
 
 def test_learning_rates() -> None:
@@ -305,9 +330,6 @@ def test_a_guided_encoder_learns_its_guides_latents(data: Path, tmp_path: Path, 
         library=library,
         resume=False,
     )
-    before = [parameter.clone() for parameter in run.net.parameters()]
-    assert "guide" in run._take_step(share=0.0)
-    assert "guide" not in run._take_step(share=0.9)
     guide = run.guide
     assert guide is not None
     sound = 0.05 * torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
@@ -315,7 +337,20 @@ def test_a_guided_encoder_learns_its_guides_latents(data: Path, tmp_path: Path, 
     assert latents.shape == (2, 64, 10)
     # Standardised by its median and spread over the training set, not over this noise; the scale is of that order.
     assert 0.05 < latents.abs().median() < 50
-    assert any(not torch.equal(old, new) for old, new in zip(before, run.net.parameters(), strict=True))
+    encoder = list(run.net.get_submodule("encoder").parameters())
+
+    def moved_by(term: str, *, share: float) -> bool:
+        step = Step(0, share, torch.Generator().manual_seed(0), settings.loss, guide=guide)
+        batch = run.data.windows(run.split.train, batch_size=2, window_samples=8_000)
+        assert isinstance(run.objective.method, Method)
+        loss = run.objective.method.loss(batch, run.voices, step).terms[term]
+        return any(gradient is not None for gradient in torch.autograd.grad(loss, encoder, allow_unused=True))
+
+    assert moved_by("guide", share=0.0)
+    assert not moved_by("cross_entropy", share=0.0)
+    assert moved_by("cross_entropy", share=0.9)
+    assert "guide" in run._take_step(share=0.0)
+    assert "guide" not in run._take_step(share=0.9)
     with pytest.raises(checkpoint.CheckpointError, match="needs spectral weights of mixture"):
         Run("x", settings, run.data, tmp_path / "none", library=Library([]), resume=False)
 
@@ -332,18 +367,35 @@ def test_a_voice_begins_with_the_weights_of_another(data: Path, tmp_path: Path, 
 
 
 def test_parts_begin_with_those_of_another_network(data: Path, tmp_path: Path, trained: Path) -> None:
-    """The decoders of four instruments begin with that of a mixture; the encoder, of another kind, is fresh."""
-    (settings,) = recipes.runs(str(shrink("wavenet-small-universal", tmp_path))).values()
-    library = Library([trained / "wavenet-small-mixture-cv", trained / "spectral-universal"])
-    run = Run("u", settings, starnet.reduce(data, tmp_path / "cache"), tmp_path / "run", library=library, resume=False)
+    """The encoder begins with that of a mixture, whose decoder is left behind."""
+    settings = recipes.runs(str(shrink("wavenet-small-embedding", tmp_path)))["wavenet-small-embedding-piano"]
+    library = Library([trained / "wavenet-small-mixture-cv", trained / "wavenet-small-universal"])
+    run = Run("e", settings, starnet.reduce(data, tmp_path / "cache"), tmp_path / "run", library=library, resume=False)
     begun = checkpoint.load(trained / "wavenet-small-mixture-cv" / "wavenet-small-mixture-cv")[1]
     state = run.net.state_dict()
-    for voice in ("clarinet", "vibraphone", "strings", "piano"):
-        assert torch.equal(state[f"decoders.{voice}.logits.weight"], begun["decoders.cv.logits.weight"])
-    assert not torch.equal(state["encoder.first_conv.weight"], begun["encoder.first_conv.weight"])
+    assert torch.equal(state["encoder.first_conv.weight"], begun["encoder.first_conv.weight"])
+    assert not any(name.startswith("decoders.") for name in state)
     wrong = replace(settings, begin_parts=("decoder",))
-    with pytest.raises(checkpoint.CheckpointError, match="no part named decoder"):
+    with pytest.raises(checkpoint.CheckpointError, match="has no part named decoder"):
         Run("w", wrong, run.data, tmp_path / "wrong", library=library, resume=False)
+
+
+def test_decoders_of_stems_begin_the_universal_network(data: Path, tmp_path: Path, trained: Path) -> None:
+    """What listens to samples is the stem's own; what listens to latents is brought to follow the new ones."""
+    (settings,) = recipes.runs(str(shrink("wavenet-small-universal", tmp_path))).values()
+    stems = [trained / f"wavenet-small-stem-{voice}" for voice in settings.voices]
+    library = Library([*stems, trained / "spectral-universal"])
+    run = Run("u", settings, starnet.reduce(data, tmp_path / "cache"), tmp_path / "run", library=library, resume=False)
+    state = run.net.state_dict()
+    for voice, folder in zip(settings.voices, stems, strict=True):
+        begun = checkpoint.load(folder / folder.name)[1]
+        layer = f"decoders.{voice}.layers.0"
+        assert torch.equal(state[f"{layer}.causal.weight"], begun[f"{layer}.causal.weight"])
+        assert not torch.equal(state[f"{layer}.condition.weight"], begun[f"{layer}.condition.weight"])
+    with pytest.raises(checkpoint.CheckpointError, match="train wavenet-small-stem first"):
+        Run("n", settings, run.data, tmp_path / "none", library=Library([trained / "spectral-universal"]), resume=False)
+    with pytest.raises(ValueError, match="universal WaveNets, not for spectral mixture"):
+        replace(recipes.runs("spectral-mixture")["spectral-mixture"], decoders_from="wavenet-small-stem")
 
 
 def test_what_a_network_has_over_the_one_it_begins_with_is_fresh(data: Path, tmp_path: Path, trained: Path) -> None:
@@ -366,7 +418,5 @@ def test_what_a_network_has_over_the_one_it_begins_with_is_fresh(data: Path, tmp
     assert not state["decoder.gain.weight"].any(), "zero, as before the first step"
     assert torch.equal(state["encoder.first.weight"], plain["encoder.first.weight"])
     without = replace(settings, network={**settings.network, "sharpen": False})
-    with pytest.raises(
-        checkpoint.CheckpointError, match=r"begun has no place for decoder\.gain\.bias, decoder\.gain\.weight"
-    ):
+    with pytest.raises(checkpoint.CheckpointError, match=r"no place for decoder\.gain\.bias, decoder\.gain\.weight"):
         begin(without, "spectral-mixture")

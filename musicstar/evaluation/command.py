@@ -131,7 +131,7 @@ def _translate(arguments: argparse.Namespace) -> int:
 
         def record(measured: "list[Measured]") -> None:
             for backbone in backbones if arguments.record else ():
-                translating.record(measured, backbone=backbone)
+                translating.record(measured, backbone=backbone, measured_on=_described(arguments, len(pieces)))
 
         separated = list(translating.separate(pieces))
         found = outputs.collect(out)
@@ -157,6 +157,16 @@ def _pairs(arguments: argparse.Namespace) -> "list[Pair]":
         if {direction.source, direction.target} <= set(data.domains)
     ]
     return list(pairs.set_pairs(data, names, directions=directions, seconds=arguments.seconds or 10.0))
+
+
+def _described(arguments: argparse.Namespace, translations: int) -> str:
+    """What held-out pieces were translated, and how."""
+    told = f"{translations} translations of {arguments.split or 'test'} pieces, {arguments.seconds or 10:g} s each"
+    if arguments.chunk_seconds:
+        told += f", WaveNets in stretches of {arguments.chunk_seconds:g} s"
+    if arguments.temperature is not None:
+        told += f", temperature {arguments.temperature:g}"
+    return told
 
 
 def _content_by(arguments: argparse.Namespace) -> "ContentBy":

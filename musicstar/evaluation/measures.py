@@ -194,7 +194,9 @@ def measure(
                 faults[path] = f"{path.name}: silent"
         return None
 
-    for done, (place, systems) in enumerate(sorted(collection.files.items()), 1):
+    for done, (place, systems) in enumerate(sorted(collection.files.items())):
+        if progress is not None:
+            progress(done, len(collection.files))
         piece, direction = place
         towards = target(direction)
         gold = hear(systems[GOLD])
@@ -212,6 +214,6 @@ def measure(
                 values["target_probability_real"] = others.target_probability(heard.clip, towards, piece=piece)
             values["speed"] = (speeds or {}).get((place, system), math.nan)
             found.append(Measured(piece, direction, system, values, heard.frames))
-        if progress is not None:
-            progress(done, len(collection.files))
+    if progress is not None:
+        progress(len(collection.files), len(collection.files))
     return found, list(faults.values())

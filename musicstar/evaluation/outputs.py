@@ -112,8 +112,11 @@ def _named(
             faults.append(f"{printable(path.name)}: not a file")
             continue
         if found := STARNET_NAME.fullmatch(path.stem):
-            if (domain := voices.get(int(found[2]))) is not None:
-                mixtures.setdefault(found[1], {})[domain] = path
+            if (domain := voices.get(int(found[2]))) is None:
+                continue  # a stem
+            other = mixtures.setdefault(found[1], {}).setdefault(domain, path)
+            if other is not path:
+                faults.append(f"{printable(path.name)}: left out, {printable(other.name)} is there too")
             continue
         parts = path.stem.split(".")
         if len(parts) != 3 or not all(parts):

@@ -199,7 +199,7 @@ def _frechet(measured: Sequence[Measured], system: str, distance: Distance) -> E
     if len(pieces) < 2 or math.isnan(mean):
         return Estimate(mean, math.nan, math.nan)
     resampled = [figure([pieces[i] for i in draw]) for draw in bootstrap.draws(len(pieces), count=FRECHET_DRAWS)]
-    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    low, high = np.nanquantile(resampled, bootstrap.ends(len(pieces)))
     return Estimate(mean, float(low), float(high))
 
 

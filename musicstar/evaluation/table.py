@@ -5,7 +5,7 @@ import io
 import math
 
 from musicstar.evaluation.bootstrap import Estimate
-from musicstar.evaluation.measures import MEASURES
+from musicstar.evaluation.measures import MEASURES, ContentBy
 from musicstar.evaluation.results import POOLED, Result, Row, published
 
 GROUPS = ("content", "style", "quality")
@@ -32,7 +32,12 @@ def markdown(result: Result) -> str:
                 if MEASURES[name].group == group and any(name in row.values for row in rows)
             ]
             if names:
-                lines += ["", f"### {group.capitalize()}, {_towards(direction)}", "", *_table(rows, names)]
+                lines += [
+                    "",
+                    f"### {group.capitalize()}, {_towards(direction)}",
+                    "",
+                    *_table(rows, names, result.content_by),
+                ]
     if result.separation:
         lines += ["", "### Separator", "", *_separation(result)]
     return "\n".join(lines)
@@ -46,7 +51,7 @@ def as_csv(result: Result) -> str:
     for row in result.rows:
         for name, value in row.values.items():
             figures = ["" if math.isnan(part) else f"{part:.6g}" for part in (value.mean, value.low, value.high)]
-            printed = _published(row, name)
+            printed = _published(row, name, result.content_by)
             where = [row.system, row.direction, row.pieces, name, MEASURES[name].unit]
             writer.writerow([*where, *figures, "" if printed is None else printed])
     return stream.getvalue()
@@ -63,23 +68,25 @@ def _towards(direction: str) -> str:
     return "all directions" if direction == POOLED else f"{'to ' if '-' not in direction else ''}{direction}"
 
 
-def _table(rows: list[Row], names: list[str]) -> list[str]:
-    printed = {name for name in names for row in rows if _published(row, name) is not None}
-    columns = [(name, kind) for name in names for kind in ("ours", "paper")[: 1 + (name in printed)]]
+def _table(rows: list[Row], names: list[str], content_by: ContentBy) -> list[str]:
+    printed = {name for name in names for row in rows if _published(row, name, content_by) is not None}
+    columns = [(name, kind) for name in names for kind in (("ours", "paper") if name in printed else ("ours",))]
     titles = [heading(name) if kind == "ours" else "in the paper" for name, kind in columns]
     lines = [f"| system | pieces | {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(columns) + 1)]
     for row in rows:
         cells = [
-            _cell(row.values.get(name), name) if kind == "ours" else _plain(_published(row, name))
+            _cell(row.values.get(name), name) if kind == "ours" else _plain(_published(row, name, content_by))
             for name, kind in columns
         ]
         lines.append(f"| {row.system} | {row.pieces} | {' | '.join(cells)} |")
     return lines
 
 
-def _published(row: Row, name: str) -> float | None:
-    """What the paper prints of a method, either backbone's."""
+def _published(row: Row, name: str, content_by: ContentBy) -> float | None:
+    """What the paper prints of a method, either backbone's, of what was measured as there."""
     if row.direction != POOLED or name not in ("content", "style_cosine"):
+        return None
+    if name == "content" and content_by != "essentia":
         return None
     printed = {line["system"]: line[name] for line in published()["rows"]}
     value: float | None = printed.get(row.system.removesuffix("-wavenet"))
@@ -89,9 +96,12 @@ def _published(row: Row, name: str) -> float | None:
 def _cell(value: Estimate | None, name: str) -> str:
     if value is None:
         return ""
-    digits = 2 if MEASURES[name].group == "quality" else 3
     if name == "speed":
         return f"{value.mean:.3g}"
+    return _interval(value, digits=2 if MEASURES[name].group == "quality" else 3)
+
+
+def _interval(value: Estimate, *, digits: int) -> str:
     if math.isnan(value.low):
         return f"{value.mean:.{digits}f}"
     return f"{value.mean:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
@@ -105,7 +115,7 @@ def _separation(result: Result) -> list[str]:
     printed = published()["separation_sdr_db"]
     lines = ["| stem | SDR (dB) ↑ | in the paper |", "| --- | ---: | ---: |"]
     for voice, value in result.separation.items():
-        lines.append(f"| {voice} | {_cell(value, 'mel_distance')} | {_plain(printed.get(voice))} |")
+        lines.append(f"| {voice} | {_interval(value, digits=2)} | {_plain(printed.get(voice))} |")
     ours = [value.mean for voice, value in result.separation.items() if voice in printed]
     if ours and not math.isnan(mean := sum(ours) / len(ours)):
         lines.append(f"| mean of those | {mean:.2f} | {printed['overall']:.2f} |")

@@ -113,8 +113,13 @@ def separate(pairs: Sequence[Pair]) -> Iterator[tuple[str, Mapping[str, float]]]
         yield piece, separation.measure(source, separator)
 
 
-def record(measured: Sequence[Measured], *, backbone: Backbone) -> None:
-    """Write the similarity each method's own weights reached, towards the domains they serve, into their cards."""
+def record(measured: Sequence[Measured], *, backbone: Backbone, measured_on: str) -> None:
+    """Write the similarity each method's own weights reached, towards the domains they serve, into their cards.
+
+    Parameters
+    ----------
+    measured_on : what was translated and how, for people to read
+    """
     found = library()
     for name in METHODS:
         system, kind = system_name(name, backbone), CLASSES[name]
@@ -131,4 +136,5 @@ def record(measured: Sequence[Measured], *, backbone: Backbone) -> None:
                 if path is not None:
                     reached.setdefault(path, []).extend(own)
         for path, similarities in reached.items():
-            checkpoint.annotate(path, {checkpoint.SIMILARITY: round(float(np.mean(similarities)), 3)})
+            reading = {checkpoint.SIMILARITY: round(float(np.mean(similarities)), 3)}
+            checkpoint.annotate(path, {**reading, f"{checkpoint.SIMILARITY}_on": measured_on})

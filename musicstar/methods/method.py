@@ -257,7 +257,7 @@ class TranslationSupervised(Method):
     def encoder_inputs(self, batch: Windows, voices: tuple[Voice, ...]) -> list[tuple[Tensor, Tensor]]:
         domains = known_domains(voices)
         return [
-            (batch.heard[:, source.mixture], torch.full((len(batch.heard),), voice))
+            (batch.heard[:, source.mixture], torch.full((len(batch.heard),), voice, device=batch.heard.device))
             for voice in dict.fromkeys(voices)
             for source in voice.domain.others
             if source in domains

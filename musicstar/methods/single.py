@@ -42,7 +42,8 @@ class SingleInstrument(Method):
         return losses.plus({"classifier": fooled})
 
     def encoder_inputs(self, batch: Windows, voices: tuple[Voice, ...]) -> list[tuple[Tensor, Tensor]]:
-        return [(batch.heard[:, voice], torch.full((len(batch.heard),), UNTOLD)) for voice in voices]
+        told = torch.full((len(batch.heard),), UNTOLD, device=batch.heard.device)
+        return [(batch.heard[:, voice], told) for voice in voices]
 
     @classmethod
     def voices(cls, direction: Direction) -> tuple[Voice, ...]:
