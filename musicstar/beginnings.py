@@ -71,8 +71,12 @@ def take_decoders(
     for number, voice in enumerate(net.voices):
         path, _ = _finished(library, f"{configuration}-{voice.label}", trained_by=configuration)
         other = backbones.load(path).to(net.latent_centre.device)
-        if not isinstance(other, backbones.WaveNetModel) or other.config.decoder != net.config.decoder:
-            raise checkpoint.CheckpointError(f"{path}: its decoder is not of the sizes of the network in training")
+        if (
+            not isinstance(other, backbones.WaveNetModel)
+            or voice.label not in other.decoders
+            or other.config.decoder != net.config.decoder
+        ):
+            raise checkpoint.CheckpointError(f"{path} has no decoder of the sizes of the network in training")
         decoder = net.decoders[voice.label]
         assert isinstance(decoder, Decoder)
         decoder.load_state_dict(other.decoders[voice.label].state_dict())

@@ -182,6 +182,10 @@ def average(newer: str | Path, older: str | Path, path: str | Path, *, share: fl
     """
     if not 0 <= share <= 1:
         raise CheckpointError(f"the share of the newer weights is {share}, expected 0 to 1")
+    if Path(path).is_dir() or not Path(path).name:
+        raise CheckpointError(f"{path} is a folder, expected the name of a new checkpoint")
+    if _pair(path)[0].resolve() in {_pair(given)[0].resolve() for given in (newer, older)}:
+        raise CheckpointError(f"{path} is one of the two, and would be lost: name another")
     (card, tensors), (other, others) = load(newer), load(older)
     refused = f"{newer} and {older} cannot be averaged"
     kinds = [f"{of.backbone} {of.recipe} for {', '.join(of.voices)}" for of in (card, other)]

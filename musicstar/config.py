@@ -1,5 +1,6 @@
 """TOML to frozen dataclasses: nothing is executed, nothing unknown is let through."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -21,15 +22,19 @@ def names() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.toml") if "recipe" in load_table(path) and "-" in path.stem)
 
 
-def load_table(path: str | Path) -> dict[str, Any]:
+def load_table(path: str | Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a TOML file, or a shipped configuration by name, over those it `extends`.
 
     What is extended is looked for among the shipped ones first, then beside the file.
 
+    Parameters
+    ----------
+    above : the files that extend this one
+
     Raises
     ------
     ConfigError
-        No such file or name, or not TOML.
+        No such file or name, not TOML, or it extends itself.
     """
     path = Path(path)
     if path.suffix != ".toml":
@@ -41,10 +46,16 @@ def load_table(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML ({error})") from error
     bases = table.pop("extends", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{path.name}: extends is {bases!r}, expected names of configurations")
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         shipped = CONFIGS / f"{base}.toml"
-        merged = _merge(merged, load_table(shipped if shipped.is_file() else path.parent / f"{base}.toml"))
+        below = shipped if shipped.is_file() else path.parent / f"{base}.toml"
+        if below.resolve() in (path.resolve(), *above):
+            raise ConfigError(f"{path.name}: it extends itself by way of {base!r}")
+        merged = _merge(merged, load_table(below, above=(*above, path.resolve())))
     return _merge(merged, table)
 
 
@@ -87,14 +98,18 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (Union, UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
         return _convert(options[0], value, where)
-    if origin is Literal and value in get_args(hint):
-        return value
+    if origin is Literal:
+        if value in get_args(hint):
+            return value
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, get_args(hint)))}")
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
         return parse(hint, value, where=where)
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
     if hint is float and type(value) in (int, float):
-        return float(value)
+        if math.isfinite(value):
+            return float(value)
+        raise ConfigError(f"{where}: {value} is not a finite number")
     if isinstance(hint, type) and issubclass(hint, str) and isinstance(value, str):
         try:
             return hint(value)

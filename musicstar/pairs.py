@@ -46,6 +46,9 @@ def set_pairs(
     """The first seconds of some pieces in some directions, heard in a take that is not the target's, with stems."""
     samples = int(seconds * SAMPLE_RATE)
     takes = {piece.name: piece.takes for piece in data.pieces}
+    names = list(names)
+    if unknown := sorted(set(names) - set(takes)):
+        raise ValueError(f"{data.folder}: there is no piece {', '.join(unknown)}, expected of {', '.join(takes)}")
     for name in names:
         heard, gold = (data.piece(name, take=take)[:, :samples].numpy() for take in (min(1, takes[name] - 1), 0))
         for direction in directions:

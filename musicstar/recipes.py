@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from musicstar import config
+from musicstar.domains import Domain, stems_of
 from musicstar.losses import LossConfig
 
 # All shipped parts, in an order in which each finds what it builds on.
@@ -46,6 +47,10 @@ class OptimizerConfig:
     epoch_steps: int = 1000
     clip_norm: float = 2.0
     adversary_learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or self.epoch_steps < 1:
+            raise ValueError("the optimizer has two betas, and epochs of 1 step or more")
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step out of `steps`."""
@@ -99,6 +104,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size, self.window_samples) < 1:
             raise ValueError("steps, batch_size and window_samples are 1 or more")
+        if not self.budget_share > 0:
+            raise ValueError(f"budget_share is {self.budget_share}, expected above 0")
+        if not self.voices:
+            raise ValueError("voices names nothing to train for")
+        instruments = [voice.label for voice in stems_of(tuple(Domain))]
+        if self.recipe in ("universal", "embedding", "stem") and not set(self.voices) <= set(instruments):
+            raise ValueError(f"{self.recipe} is for single instruments, of {', '.join(instruments)}")
         if self.begin_parts and not self.begin_with:
             raise ValueError(f"begin_parts names {', '.join(self.begin_parts)}, and begin_with says not of what")
         if self.decoders_from and (self.backbone, self.recipe) != ("wavenet", "universal"):

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -164,9 +165,11 @@ def reduce_piece(piece: Piece, cache: Path) -> Stored | None:
     key = hashlib.sha256(json.dumps([FORMAT, state]).encode()).hexdigest()
     array_path, card_path = cache / f"{piece.name}.npy", cache / f"{piece.name}.json"
     if card_path.is_file() and array_path.is_file():
-        card = json.loads(card_path.read_text())
-        if card["key"] == key:
-            return Stored.from_dict(card) if card["samples"] else None
+        # What is damaged is made anew.
+        with suppress(ValueError, KeyError, TypeError):
+            card = json.loads(card_path.read_text())
+            if card["key"] == key:
+                return Stored.from_dict(card) if card["samples"] else None
     read = [{voice: read_pcm(path) for voice, path in take.items()} for take in piece.takes]
     for number, take in enumerate(read):
         _check_mixtures(f"{piece.name}, take {number}", take)

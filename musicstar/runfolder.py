@@ -4,7 +4,8 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from musicstar.config import parse
@@ -36,23 +38,27 @@ class RunFolder:
     def planned_steps(self) -> int | None:
         """The steps an earlier run here set out to take; None where there was none."""
         record = self._record()
-        return None if record is None else int(record["config"]["steps"])
+        with self._whole_only():
+            return None if record is None else int(record["config"]["steps"])
 
     def begin(self, name: str, settings: TrainConfig, *, device: str, data: str) -> None:
         """Describe a run, and clear away what an earlier one left unless its state is gone on from.
 
+        The weights of an earlier one stay until there are new ones.
+
         Raises
         ------
         RunError
-            There is a state here of a run with other settings.
+            There is a state here of a run with other settings, or something here is of no run.
         """
         config = json.loads(json.dumps(asdict(settings)))
+        self.require_own()
         if self.step() is None:
-            shutil.rmtree(self.path, ignore_errors=True)
+            (self.path / "metrics.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(self.path / "state", ignore_errors=True)
         else:
             record = self._record()
-            if record is None:
-                raise RunError(f"{self.path}: cannot resume, there is a state but no run.json that says of what run")
+            assert record is not None
             # What an older version did not know of was as it is by default.
             known = parse(TrainConfig, record["config"], where=str(self.path / "run.json"))
             earlier = json.loads(json.dumps(asdict(known)))
@@ -73,6 +79,11 @@ class RunFolder:
         }
         self._write("run.json", json.dumps(record, indent=2) + "\n")
 
+    def require_own(self) -> None:
+        """Raise RunError where the folder holds something, and no run."""
+        if self.path.exists() and not (self.path / "run.json").is_file() and any(self.path.iterdir()):
+            raise RunError(f"{self.path} holds files that are of no run: name another folder for the runs")
+
     def forget(self) -> None:
         """Take away the state, so that `begin` begins anew."""
         (self.path / "state.json").unlink(missing_ok=True)
@@ -85,7 +96,8 @@ class RunFolder:
     def step(self) -> int | None:
         """The step of the state that is kept; None where there is none."""
         pointer = self.path / "state.json"
-        return int(json.loads(pointer.read_text(encoding="utf-8"))["step"]) if pointer.is_file() else None
+        with self._whole_only():
+            return int(json.loads(pointer.read_text(encoding="utf-8"))["step"]) if pointer.is_file() else None
 
     def save(self, tensors: Mapping[str, Tensor], *, step: int, seconds: float) -> None:
         """Keep a state; the one before stays until this one is whole."""
@@ -100,19 +112,32 @@ class RunFolder:
 
     def load(self, device: torch.device) -> tuple[dict[str, Tensor], int, float]:
         """The state that is kept: tensors, step, and seconds spent up to it."""
-        pointer = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
-        tensors = safetensors.torch.load_file(self.path / "state" / pointer["file"], device=str(device))
-        return tensors, int(pointer["step"]), float(pointer["seconds"])
+        with self._whole_only():
+            pointer = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+            tensors = safetensors.torch.load_file(self.path / "state" / pointer["file"], device=str(device))
+            return tensors, int(pointer["step"]), float(pointer["seconds"])
 
     def trim_log(self, step: int) -> None:
         """Drop what was logged after a step: it will be done, and logged, again."""
         log = self.path / "metrics.jsonl"
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
-        self._write("metrics.jsonl", "".join(line for line in lines if json.loads(line)["step"] <= step))
+        with self._whole_only():
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+        self._write("metrics.jsonl", "".join(kept))
 
     def _record(self) -> dict[str, Any] | None:
         path = self.path / "run.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        with self._whole_only():
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @contextmanager
+    def _whole_only(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise RunError(
+                f"{self.path}: what an earlier run left is damaged ({error}); begin anew elsewhere"
+            ) from error
 
     def _write(self, name: str, text: str) -> None:
         write_whole(self.path / name, text.encode())

@@ -110,6 +110,8 @@ def load(cache: str | Path) -> "Reduced":
         manifest = json.loads((cache / MANIFEST).read_text())
     except FileNotFoundError as error:
         raise StarNetError(f"{cache}: no {MANIFEST} there; expected a folder that `reduce` has finished") from error
+    except ValueError as error:
+        raise StarNetError(f"{cache / MANIFEST} is damaged ({error}): reduce the set again") from error
     if manifest["format"] != FORMAT:
         raise StarNetError(f"{cache}: reduced in format {manifest['format']}, expected {FORMAT}; reduce the set again")
     stored = tuple(Stored.from_dict(piece) for piece in manifest["pieces"])
@@ -242,7 +244,11 @@ class Reduced:
     def _stems(self, name: str) -> np.ndarray:
         if name not in self._arrays:
             # Seen as a plain array: a slice of np.memmap itself costs ten times as much.
-            self._arrays[name] = np.asarray(np.load(self.folder / f"{name}.npy", mmap_mode="r"))
+            path = self.folder / f"{name}.npy"
+            try:
+                self._arrays[name] = np.asarray(np.load(path, mmap_mode="r"))
+            except (ValueError, EOFError) as error:
+                raise StarNetError(f"{path} is damaged ({error}): delete it and reduce the set again") from error
         return self._arrays[name]
 
     def _fill(self, out: np.ndarray, piece: Stored, *, takes: np.ndarray, start: int, balance_db: float) -> None:

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from musicstar import backbones, beginnings, checkpoint
 from musicstar.audio import SAMPLE_RATE
 from musicstar.backbones import Model
+from musicstar.config import ConfigError
 from musicstar.domains import Voice
 from musicstar.evaluation.style import DomainJudge, JudgeTraining, StyleNet, StyleTraining
 from musicstar.guess import DomainGuesser, GuessTraining
@@ -84,8 +85,11 @@ class Run:
                 parts=settings.begin_parts,
                 library=library,
             )
+        parts_there = dict(self.net.named_modules())
         for part in settings.freeze:
-            self.net.get_submodule(part).requires_grad_(False)
+            if part not in parts_there:
+                raise ConfigError(f"{name} cannot freeze {part!r}: its network has no such part")
+            parts_there[part].requires_grad_(False)
         self.partner = ""
         parts = TrainingParts(settings.recipe, self.net, library, self.device)
         if settings.recipe == "embedding":

@@ -19,6 +19,8 @@ from musicstar.runfolder import RunError, RunFolder
 from musicstar.starnet import Reduced, load, reduce
 from musicstar.train import Run, local_device
 
+# Beside the runs, the set they learn from.
+CACHE = "reduced"
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -47,13 +49,22 @@ def train(
     ConfigError, CheckpointError
         A configuration or weights it builds on are missing or wrong.
     RunError
-        A run cannot be resumed, or the budget ended before the first step of any.
+        A run cannot be resumed, or its folder holds something else; two runs share a name; or the budget ended before
+        the first step of any.
     """
-    planned = {name: settings for given in names for name, settings in runs(given).items()}
+    planned: dict[str, TrainConfig] = {}
+    for given in names:
+        for name, settings in runs(given).items():
+            if name in planned:
+                raise RunError(f"two configurations are named {name}, and would train into one folder")
+            if name == CACHE or name.startswith("."):
+                raise RunError(f"{given}: a run cannot be named {name!r}; name the file otherwise")
+            RunFolder(out / name).require_own()
+            planned[name] = settings
     deadline = math.inf if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     left_out = steps_taken = 0
     with _processes() as rank:
-        reduced = _reduced(data, out / "reduced", rank)
+        reduced = _reduced(data, out / CACHE, rank)
         shares = [settings.budget_share for settings in planned.values()]
         for number, (name, settings) in enumerate(planned.items()):
             now = time.monotonic()

@@ -72,6 +72,16 @@ def test_what_has_no_mean(tmp_path: Path, other: dict[str, Any], shape: int, sha
     assert not (tmp_path / "mean.json").exists()
 
 
+def test_a_mean_replaces_neither_of_its_two_nor_a_folder(tmp_path: Path) -> None:
+    for name in ("new", "old"):
+        save(tmp_path / name, card(), {"w": torch.ones(2)})
+    for name in ("new", "old.safetensors"):
+        with pytest.raises(CheckpointError, match="is one of the two, and would be lost"):
+            average(tmp_path / "new", tmp_path / "old", tmp_path / name, share=0.5)
+    with pytest.raises(CheckpointError, match="is a folder"):
+        average(tmp_path / "new", tmp_path / "old", tmp_path, share=0.5)
+
+
 @pytest.mark.parametrize(("value", "half"), [(float("nan"), False), (float("inf"), False), (1e6, True)])
 def test_numbers_that_are_not_finite_are_not_saved(tmp_path: Path, value: float, half: bool) -> None:
     save(tmp_path / "good", card(), {"w": torch.ones(1)})

@@ -91,6 +91,17 @@ def test_golds_and_inputs_may_lie_elsewhere(tmp_path: Path) -> None:
     assert found.files["001", "cv"]["input"].name == "001.3.wav"
 
 
+def test_golds_that_are_named_go_first(tmp_path: Path) -> None:
+    made, golds = tmp_path / "made", tmp_path / "golds"
+    for folder in (made, golds):
+        folder.mkdir()
+        touch(folder, "001.cv.gold.wav")
+    touch(made, "001.cv.mine.wav")
+    found = collect(made, golds=golds)
+    assert found.files["001", "cv"]["gold"] == golds / "001.cv.gold.wav"
+    assert found.faults == (f"001.cv.gold.wav: left out, {golds / '001.cv.gold.wav'} is there too",)
+
+
 def test_a_target_may_have_several_sources(tmp_path: Path) -> None:
     touch(tmp_path, "001.sp-cv.mine.wav", "001.th-cv.mine.wav", "001.cv.gold.wav")
     files = collect(tmp_path).files
@@ -230,6 +241,14 @@ def test_published_figures_stand_beside_ours() -> None:
     assert "in the paper" not in table.markdown(summarise(MEASURED, content_by="salience")), "not of the same kind"
     with_stems = summarise(MEASURED, content_by="essentia", separated=[("1", {"piano": 5.0, "clarinet": 7.0})])
     assert table.markdown(with_stems).endswith("| mean of those | 6.00 | 7.36 |")
+
+
+def test_what_is_not_pooled_is_said() -> None:
+    measured = [one("a", "001", "cv", 0.9), one("a", "001", "sp", 0.1), one("b", "001", "cv", 0.5)]
+    headings = [
+        line for line in table.markdown(summarise(measured, content_by="essentia")).splitlines() if "###" in line
+    ]
+    assert headings[0] == "### Content, all directions but to sp, which some system lacks"
 
 
 def test_csv_has_a_line_for_each_figure() -> None:

@@ -52,7 +52,14 @@ def test_nothing_voiced(frames: int) -> None:
 
 def test_a_clip_that_breaks_off_is_silent_from_there() -> None:
     assert compare([C] * 4, [C]) == ContentSimilarity(0.25, 0.25, 0.25)
-    assert compare([C] * 2 + [SILENCE] * 2, [C] * 2) == ContentSimilarity(1.0, 0.5, 1.0)
+    assert compare([C, SILENCE], [C, SILENCE]) == ContentSimilarity(1.0, 0.5, 1.0)
+
+
+def test_silence_added_to_a_clip_changes_nothing() -> None:
+    """What is silent behind the shorter clip's end is no part of either; what is played there still counts."""
+    for padded in ([C, EG] + [SILENCE] * 9, [C, EG]):
+        assert compare(padded, [C, C]) == ContentSimilarity(0.5, 0.5, 0.5)
+    assert compare([C, SILENCE, C, SILENCE], [C]) == ContentSimilarity(2 / 3, 1 / 3, 0.5)
 
 
 def test_symmetric_and_bounded() -> None:

@@ -31,6 +31,8 @@ def test_pairs_are_each_others_gold(tmp_path: Path, two_voices: tuple[Clip, Clip
 
 def test_stimuli_are_the_gold_and_every_method(tmp_path: Path) -> None:
     data = reduce(write_set(tmp_path / "set"), tmp_path / "reduced")
+    with pytest.raises(ValueError, match="there is no piece 999, expected of 001"):
+        stimuli.make(set_pairs(data, ["002", "999"], seconds=1.5), tmp_path / "out")
     stimuli.make(set_pairs(data, ["002"], seconds=1.5), tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"002.{target}.{system}.flac" for target in STARNET for system in ("gold", *METHODS)}

@@ -333,9 +333,12 @@ def test_reduction_is_cached_resumed_and_renewed(folder: Path, tmp_path: Path, m
     assert len(read) == 19 + 4 * 18
     assert reduce(copy, tmp_path / "cache") == first
     assert len(read) == 19 + 4 * 18
+    (tmp_path / "cache" / "003.json").write_text("{}")
+    assert reduce(copy, tmp_path / "cache") == first, "what is damaged is made anew"
+    assert len(read) == 19 + 5 * 18
     write_piece(copy / "takes/1", "003", music(50, seconds=2.5))
     assert reduce(copy, tmp_path / "cache") != first
-    assert len(read) == 19 + 5 * 18
+    assert len(read) == 19 + 6 * 18
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
 
 

@@ -178,7 +178,7 @@ def test_a_run_of_an_older_version_goes_on(data: Path, tmp_path: Path) -> None:
     described.write_text(json.dumps(record))
     training.train([str(path)], data=data, out=tmp_path, resume=True)
     described.unlink()
-    with pytest.raises(RunError, match=r"no run\.json"):
+    with pytest.raises(RunError, match="files that are of no run"):
         training.train([str(path)], data=data, out=tmp_path, resume=True)
 
 
@@ -187,6 +187,43 @@ def test_a_new_run_clears_away_the_old(data: Path, tmp_path: Path) -> None:
     for _ in range(2):
         training.train([str(path)], data=data, out=tmp_path)
     assert [row[0] for row in metrics(tmp_path / "spectral-mixture")] == [1, 2]
+
+
+def test_weights_stay_until_there_are_new_ones(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shrink("guess-domain", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    monkeypatch.setattr(Run, "_take_step", lambda self: (_ for _ in ()).throw(FloatingPointError("not finite")))
+    with pytest.raises(FloatingPointError):
+        training.train([str(path)], data=data, out=tmp_path)
+    card, _ = checkpoint.load(tmp_path / "guess-domain" / "guess-domain")
+    assert card.training["steps"] == 2
+
+
+def test_what_is_no_run_is_left_alone(data: Path, tmp_path: Path) -> None:
+    path = shrink("guess-domain", tmp_path)
+    (tmp_path / "guess-domain").mkdir()
+    (tmp_path / "guess-domain" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="files that are of no run"):
+        training.train([str(path)], data=data, out=tmp_path)
+    assert (tmp_path / "guess-domain" / "thesis.txt").read_text() == "mine"
+    (tmp_path / "elsewhere").mkdir()
+    other = shrink("guess-domain", tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="two configurations are named guess-domain"):
+        training.train([str(path), str(other)], data=data, out=tmp_path / "out")
+    with pytest.raises(RunError, match="cannot be named 'reduced'"):
+        training.train([str(path.rename(tmp_path / "reduced.toml"))], data=data, out=tmp_path / "out")
+
+
+def test_a_damaged_state_is_named(data: Path, tmp_path: Path) -> None:
+    path = shrink("guess-domain", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    (state,) = (tmp_path / "guess-domain" / "state").glob("*.safetensors")
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(RunError, match="guess-domain: what an earlier run left is damaged"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
+    (tmp_path / "guess-domain" / "state.json").write_text("[]")
+    with pytest.raises(RunError, match="damaged"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
 
 
 def test_a_used_up_budget_leaves_no_weights(data: Path, tmp_path: Path) -> None:
@@ -299,6 +336,16 @@ def test_the_papers_settings() -> None:
         ('extends = "spectral-mixture"\n[optimizer]\nschedule = "linear"\n', "schedule"),
         ('extends = "nothing"\n', "no configuration 'nothing'"),
         ("steps = = 3", "not valid TOML"),
+        ("extends = 5", "extends is 5"),
+        ('extends = "wrong"\n', "extends itself"),
+        ('extends = "spectral-mixture"\nvoices = []\n', "voices names nothing"),
+        ('extends = "spectral-mixture"\nbudget_share = 0.0\n', "budget_share is 0"),
+        ('extends = "spectral-mixture"\n[loss]\npower = nan\n', "not a finite number"),
+        ('extends = "spectral-mixture"\n[optimizer]\nbetas = [0.9]\n', "two betas"),
+        ('extends = "spectral-mixture"\nbackbone = "jazz"\n', "'jazz' is not one of spectral, wavenet, demucs"),
+        ('extends = "spectral-mixture"\nfreeze = ["ears"]\n', "cannot freeze 'ears'"),
+        ('extends = "spectral-stem"\nvoices = ["cv"]\n', "stem is for single instruments, of clarinet"),
+        ('extends = "spectral-mixture"\nbegin_parts = ["encoder"]\n', "begin_with says not of what"),
         ('backbone = "spectral"\n', "missing"),
     ],
 )

@@ -97,6 +97,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _translate(arguments: argparse.Namespace) -> int:
     """Translate what --data names and measure that."""
     from musicstar.evaluation import outputs, translating
+    from musicstar.generate import Chunking
     from musicstar.methods.base import Options
 
     if arguments.record and not arguments.held_out:
@@ -107,6 +108,10 @@ def _translate(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"{arguments.out}: there are recordings already, and all would be measured; name another folder"
         )
+    temperature = 1.0 if arguments.temperature is None else arguments.temperature
+    options = Options(temperature=temperature, chunk_s=arguments.chunk_seconds or 0.0)
+    if options.chunk_s:
+        Chunking(chunk_s=options.chunk_s)  # refuses what it cannot play, before anything is played
     pieces = _pairs(arguments)
     chosen = arguments.backbone or Backbone.SPECTRAL.value
     backbones = list(Backbone) if chosen == "both" else [Backbone(chosen)]
@@ -119,8 +124,6 @@ def _translate(arguments: argparse.Namespace) -> int:
             _tell(f"{name} left out where this is missing: {reason}")
     with TemporaryDirectory() as scratch:
         out = Path(arguments.out or scratch)
-        temperature = 1.0 if arguments.temperature is None else arguments.temperature
-        options = Options(temperature=temperature, chunk_s=arguments.chunk_seconds or 0.0)
         faults: list[str] = []
         speeds = translating.write(
             pieces, methods, out, options=options, progress=_progress("translated"), fault=faults.append
@@ -206,6 +209,10 @@ def _report(
         "json": json.dumps(results.as_json(result), indent=1) + "\n",
     }
     faults = [*collection.faults, *unread]
+    most = max(row.pieces for row in result.rows)
+    for row in result.rows:
+        if row.direction == results.POOLED and row.pieces < most:
+            _tell(f"{row.system} was measured on {row.pieces} of {most} pieces: compare it by its gain over the input")
     # What has been measured is not lost with a disk that is full: every folder is tried, and the table printed at last.
     writers: dict[str, Callable[[Path], None]] = {
         "save": lambda folder: _save(folder, told),
@@ -220,11 +227,11 @@ def _report(
             except OSError as error:
                 faults.append(f"{folder}: not all of --{option} was written ({error.strerror or error})")
                 _tell(faults[-1])
-    if then is not None:
-        then(measured)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     print(told["json" if arguments.json else "csv" if arguments.csv else "md"], end="", flush=True)
+    if then is not None:
+        then(measured)
     return 1 if faults else 0
 
 

@@ -27,6 +27,7 @@ FINDERS: Mapping[ContentBy, Callable[[Clip], list[Semitones]]] = {
 }
 # Golds in each domain that judges learn from, at the least; that of the piece in question is not among them.
 LEAST_GOLDS = 4
+SHORTEST_GOLD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,10 @@ def measure(
             except AudioError as error:
                 faults[path] = str(error)
             else:
-                if path not in golds or heard.clip.wav.any():
+                if path not in golds or (heard.clip.wav.any() and heard.clip.duration_s >= SHORTEST_GOLD_S):
                     return heard
-                faults[path] = f"{path.name}: silent"
+                short = f"{heard.clip.duration_s:.3f} s long, at least {SHORTEST_GOLD_S:g} s is needed"
+                faults[path] = f"{path.name}: {short if heard.clip.wav.any() else 'silent'}"
         return None
 
     for done, (place, systems) in enumerate(sorted(collection.files.items())):

@@ -12,7 +12,8 @@ Conventions
   is named, counts it as 1; `silent_zero` counts it as 0; `voiced_only` leaves it out. A frame where one
   clip alone is silent counts as 0 in all three.
 - Where no frame is voiced in either clip, or there is no frame at all, the three are 1, 0 and NaN.
-- The shorter clip is silent from its end to the end of the longer.
+- The shorter clip is silent from its end to the end of the longer; what is silent in the longer after the last of its
+  pitches does not count then, so that silence added to a clip changes nothing.
 - Symmetric, and independent of gain and of sample rate save for rounding.
 
 On the ten real excerpts of StarNet the untranslated input against its gold standard has a mean `silent_one`
@@ -110,7 +111,9 @@ def compare(a: Sequence[Semitones], b: Sequence[Semitones]) -> ContentSimilarity
     ContentSimilarity(silent_one=0.625, silent_zero=0.375, voiced_only=0.5)
     """
     silence: Semitones = frozenset()
-    frames = list(zip_longest(a, b, fillvalue=silence)) or [(silence, silence)]
+    shorter, longer = sorted((a, b), key=len)
+    end = max((frame for frame, notes in enumerate(longer, 1) if notes), default=0)
+    frames = list(zip_longest(shorter, longer[: max(len(shorter), end)], fillvalue=silence)) or [(silence, silence)]
     voiced = [len(x & y) / len(x | y) for x, y in frames if x or y]
     shared, silent = sum(voiced), len(frames) - len(voiced)
     return ContentSimilarity(

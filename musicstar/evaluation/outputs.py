@@ -78,13 +78,13 @@ def collect(folder: Path, *, golds: Path | None = None) -> Collection:
     faults: list[str] = []
     files: dict[Place, dict[str, Path]] = {}
     mixtures: dict[str, dict[Domain, Path]] = {}
-    for place, system, path in _named(folder, mixtures, faults):
-        _add(files, place, system, path, faults)
     if golds is not None and golds.resolve() != folder.resolve():
         # There may be anything else beside the gold standards.
         for place, system, path in _named(golds, mixtures, []):
             if system in (GOLD, INPUT):
                 _add(files, place, system, path, faults)
+    for place, system, path in _named(folder, mixtures, faults):
+        _add(files, place, system, path, faults)
     for (piece, direction), systems in files.items():
         _find_references(systems, piece, direction, files, mixtures)
     for (piece, direction), systems in sorted(files.items()):
@@ -116,7 +116,7 @@ def _named(
                 continue  # a stem
             other = mixtures.setdefault(found[1], {}).setdefault(domain, path)
             if other is not path:
-                faults.append(f"{printable(path.name)}: left out, {printable(other.name)} is there too")
+                faults.append(_left_out(path, other))
             continue
         parts = path.stem.split(".")
         if len(parts) != 3 or not all(parts):
@@ -140,7 +140,12 @@ def _named(
 def _add(files: dict[Place, dict[str, Path]], place: Place, system: str, path: Path, faults: list[str]) -> None:
     other = files.setdefault(place, {}).setdefault(system, path)
     if other is not path:
-        faults.append(f"{printable(path.name)}: left out, {printable(other.name)} is there too")
+        faults.append(_left_out(path, other))
+
+
+def _left_out(path: Path, other: Path) -> str:
+    taken = other.name if other.parent == path.parent else str(other)
+    return f"{printable(path.name)}: left out, {printable(taken)} is there too"
 
 
 def _find_references(

@@ -51,11 +51,13 @@ class Result:
     content_by : what found the pitches
     rows : references first, then methods, then other systems; pooled first, then each direction
     separation : SDR in dB of the separator, by voice; empty where there were no stems
+    not_pooled : directions that the pooled rows leave out, as some system was not measured in them
     """
 
     content_by: ContentBy
     rows: Sequence[Row]
     separation: Mapping[str, Estimate]
+    not_pooled: Sequence[str] = ()
 
     @property
     def measures(self) -> list[str]:
@@ -92,7 +94,8 @@ def summarise(
     separated : piece and SDR by voice
     """
     directions = sorted({one.direction for one in measured})
-    scopes = [(POOLED, _shared(measured) or directions), *((direction, [direction]) for direction in directions)]
+    shared = _shared(measured) or directions
+    scopes = [(POOLED, shared), *((direction, [direction]) for direction in directions)]
     rows = []
     for scope, chosen in scopes:
         own = [one for one in measured if one.direction in chosen]
@@ -112,7 +115,8 @@ def summarise(
             rows.append(Row(system, scope, len({one.piece for one in own if one.system == system}), kept))
     voices = sorted({voice for _, figures in separated for voice in figures})
     by_voice = {voice: {piece: figures[voice] for piece, figures in separated if voice in figures} for voice in voices}
-    return Result(content_by, rows, {voice: bootstrap.estimate(by_piece) for voice, by_piece in by_voice.items()})
+    sdr_db = {voice: bootstrap.estimate(by_piece) for voice, by_piece in by_voice.items()}
+    return Result(content_by, rows, sdr_db, [direction for direction in directions if direction not in shared])
 
 
 def as_json(result: Result) -> dict[str, Any]:

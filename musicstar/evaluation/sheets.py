@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from musicstar import audio, pictures
 from musicstar.audio import SAMPLE_RATE, AudioError
 from musicstar.evaluation.outputs import GOLD, INPUT, Collection
@@ -21,5 +23,8 @@ def write(collection: Collection, folder: Path) -> None:
             except AudioError:
                 continue
             tracks.append((system, clip.wav, clip.loudness_lufs()))
+        # One axis of time for all.
+        longest = max((len(wav) for _, wav, _ in tracks), default=0)
+        tracks = [(system, np.pad(wav, (0, longest - len(wav))), level) for system, wav, level in tracks]
         if tracks:
             pictures.draw_sheet(tracks, folder / f"{piece}.{direction}.png", sample_rate=SAMPLE_RATE)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Sequence
 
 from musicstar.evaluation.bootstrap import Estimate
 from musicstar.evaluation.measures import MEASURES, ContentBy
@@ -34,7 +35,7 @@ def markdown(result: Result) -> str:
             if names:
                 lines += [
                     "",
-                    f"### {group.capitalize()}, {_towards(direction)}",
+                    f"### {group.capitalize()}, {_towards(direction, result.not_pooled)}",
                     "",
                     *_table(rows, names, result.content_by),
                 ]
@@ -64,8 +65,11 @@ def heading(name: str) -> str:
     return f"{measure.title}{unit} {ARROWS.get(measure.better) or f'→{measure.best:g}'}"
 
 
-def _towards(direction: str) -> str:
-    return "all directions" if direction == POOLED else f"{'to ' if '-' not in direction else ''}{direction}"
+def _towards(direction: str, not_pooled: Sequence[str] = ()) -> str:
+    if direction == POOLED:
+        but = " and ".join(map(_towards, not_pooled))
+        return f"all directions but {but}, which some system lacks" if but else "all directions"
+    return f"{'to ' if '-' not in direction else ''}{direction}"
 
 
 def _table(rows: list[Row], names: list[str], content_by: ContentBy) -> list[str]:
