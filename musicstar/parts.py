@@ -11,6 +11,9 @@ from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.methods.catalog import Backbone
 
+# In spreads. Latents of near silence lie far outside, and would be most of what an encoder is taught.
+GUIDED_WITHIN = 4.0
+
 
 class TrainingParts:
     """The network in training, and the finished ones its loss looks at."""
@@ -33,13 +36,13 @@ class TrainingParts:
         return model
 
     def guide(self, voice: Voice) -> Callable[[Tensor, Tensor], Tensor]:
-        """Standardised latents of the finished spectral autoencoder of the recipe in training."""
+        """Standardised latents, within `GUIDED_WITHIN`, of the finished spectral autoencoder of this recipe."""
         teacher = backbones.load(self._path(self.recipe, voice, backbone=Backbone.SPECTRAL)).to(self.device)
         assert isinstance(teacher, Model)
 
         def standardised(sound: Tensor, voices: Tensor) -> Tensor:
             with torch.no_grad():
-                return teacher.standardised(sound, voices)
+                return teacher.standardised(sound, voices).clamp(-GUIDED_WITHIN, GUIDED_WITHIN)
 
         return standardised
 

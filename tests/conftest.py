@@ -56,6 +56,14 @@ def _is_local(host: object) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pieces of two seconds in the StarNet layout."""
+    from tests.small_runs import write_set
+
+    return write_set(tmp_path_factory.mktemp("set"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_network() -> Iterator[None]:
     """Refuse every connection and look-up that is not of this machine."""

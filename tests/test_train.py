@@ -15,54 +15,18 @@ import torch
 from musicstar import audio, backbones, checkpoint, config, recipes, starnet, train, training
 from musicstar.audio import Clip
 from musicstar.checkpoint import Library
-from musicstar.domains import STEMS, Domain
+from musicstar.domains import Domain
 from musicstar.losses import Step
 from musicstar.methods import studio
 from musicstar.methods.base import Source
 from musicstar.methods.catalog import Backbone
 from musicstar.methods.method import Method
 from musicstar.methods.registry import CLASSES
-from musicstar.recipes import OptimizerConfig, TrainConfig
+from musicstar.parts import GUIDED_WITHIN
+from musicstar.recipes import TrainConfig
 from musicstar.runfolder import RunError
 from musicstar.train import Run
-
-SHRUNK = {
-    "spectral": "[network]\nwidth = 16\nhidden = 24\nphase_rank = 8\n",
-    "separation": "[network]\nchannels = 4\ndepth = 2\n",
-    "guess": "[network]\nchannels = 4\nbands = 24\n",
-    "style": "[network]\n",
-    "wavenet": (
-        "[network.encoder]\nblocks = 1\nlayers = 2\nchannels = 8\n"
-        "[network.decoder]\nblocks = 1\nlayers = 2\nchannels = 8\nskip_channels = 8\n"
-    ),
-}
-METRICS = ("step", "total", "gradient_norm")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four pieces of two seconds in the StarNet layout: a tone with a harmonic of its own per instrument."""
-    folder = tmp_path_factory.mktemp("set")
-    times = np.arange(32_000) / 16_000
-    for piece in range(4):
-        for number, voice in enumerate(STEMS):
-            hertz = 220 * 2 ** ((3 * piece + 7 * (number % 2)) / 12)
-            wav = np.sin(2 * np.pi * hertz * times) + 0.5 * np.sin(2 * np.pi * hertz * (2 + number) * times)
-            audio.write(folder / f"{piece:03d}.{voice.value}.wav", Clip((0.05 * wav).astype(np.float32)))
-    return folder
-
-
-def shrink(name: str, folder: Path, *, steps: int = 2) -> Path:
-    """A configuration as shipped but for its sizes, under its own name."""
-    path = folder / f"{name}.toml"
-    sizes = SHRUNK[name.split("-", maxsplit=1)[0]]
-    path.write_text(f'extends = "{name}"\nsteps = {steps}\nbatch_size = 4\nwindow_samples = 8000\n{sizes}')
-    return path
-
-
-def metrics(folder: Path) -> list[list[float]]:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [[json.loads(line)[key] for key in METRICS] for line in lines]
+from tests.small_runs import logging_each, metrics, shrink
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +38,6 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for names in (recipes.EVERYTHING, rest):
         training.train([str(shrink(name, folder)) for name in names], data=data, out=folder)
     return folder
-
-
-def test_everything_walks_all_parts_in_order() -> None:
-    made: set[str] = set()
-    for name in recipes.EVERYTHING:
-        planned = recipes.runs(name)
-        for settings in planned.values():
-            assert {settings.begin_with} <= made | {""}, name
-            assert not settings.decoders_from or any(run.startswith(settings.decoders_from) for run in made), name
-            if settings.recipe == "embedding":
-                assert any(run.startswith(settings.backbone) and "universal" in run for run in made), name
-        made |= set(planned)
 
 
 def test_every_shipped_configuration_trains_and_saves(trained: Path) -> None:
@@ -128,19 +80,14 @@ def test_same_seed_same_losses_and_resuming_changes_nothing(name: str, data: Pat
     run = next(iter(recipes.runs(name)))
     for out in (whole, again):
         out.mkdir()
-        training.train([str(_logging_each(shrink(name, out, steps=4)))], data=data, out=out)
+        training.train([str(logging_each(shrink(name, out, steps=4)))], data=data, out=out)
     assert metrics(whole / run) == metrics(again / run)
     assert len(metrics(whole / run)) == 4
     parted.mkdir()
-    _stop_after(2, _logging_each(shrink(name, parted, steps=4)), data, parted)
+    _stop_after(2, logging_each(shrink(name, parted, steps=4)), data, parted)
     assert [row[0] for row in metrics(parted / run)] == [1, 2]
     training.train([str(parted / f"{name}.toml")], data=data, out=parted, resume=True)
     assert metrics(parted / run) == metrics(whole / run)
-
-
-def _logging_each(path: Path) -> Path:
-    path.write_text("save_minutes = 0.0\n" + path.read_text())
-    return path
 
 
 def _stop_after(steps: int, path: Path, data: Path, out: Path) -> None:
@@ -158,72 +105,6 @@ def _stop_after(steps: int, path: Path, data: Path, out: Path) -> None:
 
     with pytest.raises(GoneError):
         training.train([str(path)], data=data, out=out, progress=progress)
-
-
-def test_resuming_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
-    path = shrink("spectral-mixture", tmp_path)
-    training.train([str(path)], data=data, out=tmp_path)
-    path.write_text(path.read_text().replace("batch_size = 4", "batch_size = 2"))
-    with pytest.raises(RunError, match="other settings: batch_size"):
-        training.train([str(path)], data=data, out=tmp_path, resume=True)
-
-
-def test_a_run_of_an_older_version_goes_on(data: Path, tmp_path: Path) -> None:
-    """What its configuration did not know of yet was as it is by default."""
-    path = shrink("spectral-mixture", tmp_path)
-    training.train([str(path)], data=data, out=tmp_path)
-    described = tmp_path / "spectral-mixture" / "run.json"
-    record = json.loads(described.read_text())
-    assert record["config"].pop("decoders_from") == ""
-    described.write_text(json.dumps(record))
-    training.train([str(path)], data=data, out=tmp_path, resume=True)
-    described.unlink()
-    with pytest.raises(RunError, match="files that are of no run"):
-        training.train([str(path)], data=data, out=tmp_path, resume=True)
-
-
-def test_a_new_run_clears_away_the_old(data: Path, tmp_path: Path) -> None:
-    path = _logging_each(shrink("spectral-mixture", tmp_path))
-    for _ in range(2):
-        training.train([str(path)], data=data, out=tmp_path)
-    assert [row[0] for row in metrics(tmp_path / "spectral-mixture")] == [1, 2]
-
-
-def test_weights_stay_until_there_are_new_ones(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = shrink("guess-domain", tmp_path)
-    training.train([str(path)], data=data, out=tmp_path)
-    monkeypatch.setattr(Run, "_take_step", lambda self: (_ for _ in ()).throw(FloatingPointError("not finite")))
-    with pytest.raises(FloatingPointError):
-        training.train([str(path)], data=data, out=tmp_path)
-    card, _ = checkpoint.load(tmp_path / "guess-domain" / "guess-domain")
-    assert card.training["steps"] == 2
-
-
-def test_what_is_no_run_is_left_alone(data: Path, tmp_path: Path) -> None:
-    path = shrink("guess-domain", tmp_path)
-    (tmp_path / "guess-domain").mkdir()
-    (tmp_path / "guess-domain" / "thesis.txt").write_text("mine")
-    with pytest.raises(RunError, match="files that are of no run"):
-        training.train([str(path)], data=data, out=tmp_path)
-    assert (tmp_path / "guess-domain" / "thesis.txt").read_text() == "mine"
-    (tmp_path / "elsewhere").mkdir()
-    other = shrink("guess-domain", tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="two configurations are named guess-domain"):
-        training.train([str(path), str(other)], data=data, out=tmp_path / "out")
-    with pytest.raises(RunError, match="cannot be named 'reduced'"):
-        training.train([str(path.rename(tmp_path / "reduced.toml"))], data=data, out=tmp_path / "out")
-
-
-def test_a_damaged_state_is_named(data: Path, tmp_path: Path) -> None:
-    path = shrink("guess-domain", tmp_path)
-    training.train([str(path)], data=data, out=tmp_path)
-    (state,) = (tmp_path / "guess-domain" / "state").glob("*.safetensors")
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(RunError, match="guess-domain: what an earlier run left is damaged"):
-        training.train([str(path)], data=data, out=tmp_path, resume=True)
-    (tmp_path / "guess-domain" / "state.json").write_text("[]")
-    with pytest.raises(RunError, match="damaged"):
-        training.train([str(path)], data=data, out=tmp_path, resume=True)
 
 
 def test_a_used_up_budget_leaves_no_weights(data: Path, tmp_path: Path) -> None:
@@ -303,57 +184,8 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     logs = [folder / "spectral-universal" / "metrics.jsonl" for folder in (tmp_path, tmp_path / "alone")]
     (together,), (alone,) = ([json.loads(line) for line in log.read_text().splitlines()] for log in logs)
     # The first process hears what one alone does, and its gradient is averaged with that of another batch.
-    assert together["total"] == pytest.approx(alone["total"], rel=1e-3)
+    assert together["log"] == pytest.approx(alone["log"], rel=1e-3)
     assert together["gradient_norm"] != pytest.approx(alone["gradient_norm"], rel=1e-2)
-
-
-def test_learning_rates() -> None:
-    cosine = OptimizerConfig(learning_rate=1.0, warmup_steps=10)
-    assert cosine.rate(4, 1000) == pytest.approx(0.5, rel=1e-3)
-    assert cosine.rate(500, 1000) == pytest.approx(0.5)
-    assert cosine.rate(1000, 1000) == pytest.approx(0.02)
-    falling = OptimizerConfig(learning_rate=1.0, warmup_steps=0, schedule="exponential", decay=0.98, epoch_steps=100)
-    assert [falling.rate(step, 1000) for step in (0, 99, 100, 250)] == pytest.approx([1, 1, 0.98, 0.98**2])
-
-
-def test_the_papers_settings() -> None:
-    mixture = config.parse(TrainConfig, config.load_table("wavenet-mixture"))
-    assert (mixture.batch_size, mixture.window_samples) == (16, 16_000)
-    assert (mixture.optimizer.learning_rate, mixture.optimizer.decay) == (3e-4, 0.99)
-    decoders = config.parse(TrainConfig, config.load_table("wavenet-decoders"))
-    assert (decoders.optimizer.learning_rate, decoders.optimizer.decay) == (1e-3, 0.98)
-    embedding = config.parse(TrainConfig, config.load_table("wavenet-embedding"))
-    assert (embedding.window_samples, embedding.optimizer.decay) == (12_000, 0.98)
-    universal = config.parse(TrainConfig, config.load_table("wavenet-universal"))
-    assert (universal.loss.adversary, universal.loss.warp_semitones) == (0.01, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ('extends = "spectral-mixture"\nspeed = 3\n', "unknown key 'speed'"),
-        ('extends = "spectral-mixture"\nsteps = "many"\n', "'many' is not a int"),
-        ('extends = "spectral-mixture"\n[optimizer]\nschedule = "linear"\n', "schedule"),
-        ('extends = "nothing"\n', "no configuration 'nothing'"),
-        ("steps = = 3", "not valid TOML"),
-        ("extends = 5", "extends is 5"),
-        ('extends = "wrong"\n', "extends itself"),
-        ('extends = "spectral-mixture"\nvoices = []\n', "voices names nothing"),
-        ('extends = "spectral-mixture"\nbudget_share = 0.0\n', "budget_share is 0"),
-        ('extends = "spectral-mixture"\n[loss]\npower = nan\n', "not a finite number"),
-        ('extends = "spectral-mixture"\n[optimizer]\nbetas = [0.9]\n', "two betas"),
-        ('extends = "spectral-mixture"\nbackbone = "jazz"\n', "'jazz' is not one of spectral, wavenet, demucs"),
-        ('extends = "spectral-mixture"\nfreeze = ["ears"]\n', "cannot freeze 'ears'"),
-        ('extends = "spectral-stem"\nvoices = ["cv"]\n', "stem is for single instruments, of clarinet"),
-        ('extends = "spectral-mixture"\nbegin_parts = ["encoder"]\n', "begin_with says not of what"),
-        ('backbone = "spectral"\n', "missing"),
-    ],
-)
-def test_wrong_configurations_are_refused(text: str, sentence: str, data: Path, tmp_path: Path) -> None:
-    path = tmp_path / "wrong.toml"
-    path.write_text(text)
-    with pytest.raises(config.ConfigError, match=sentence):
-        training.train([str(path)], data=data, out=tmp_path)
 
 
 def test_missing_parts_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +215,8 @@ def test_a_guided_encoder_learns_its_guides_latents(data: Path, tmp_path: Path, 
     latents = guide(sound, torch.tensor([0, 0]))
     assert latents.shape == (2, 64, 10)
     # Standardised by its median and spread over the training set, not over this noise; the scale is of that order.
-    assert 0.05 < latents.abs().median() < 50
+    assert latents.abs().median() > 0.05
+    assert latents.abs().max() <= GUIDED_WITHIN
     encoder = list(run.net.get_submodule("encoder").parameters())
 
     def moved_by(term: str, *, share: float) -> bool:

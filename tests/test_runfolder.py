@@ -1,0 +1,77 @@
+"""What a run keeps: nothing of anybody else's is lost, and what is damaged is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from musicstar import checkpoint, training
+from musicstar.runfolder import RunError
+from musicstar.train import Run
+from tests.small_runs import logging_each, metrics, shrink
+
+
+def test_resuming_with_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
+    path = shrink("spectral-mixture", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    path.write_text(path.read_text().replace("batch_size = 4", "batch_size = 2"))
+    with pytest.raises(RunError, match="other settings: batch_size"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
+
+
+def test_a_run_of_an_older_version_goes_on(data: Path, tmp_path: Path) -> None:
+    """What its configuration did not know of yet was as it is by default."""
+    path = shrink("spectral-mixture", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    described = tmp_path / "spectral-mixture" / "run.json"
+    record = json.loads(described.read_text())
+    assert record["config"].pop("decoders_from") == ""
+    described.write_text(json.dumps(record))
+    training.train([str(path)], data=data, out=tmp_path, resume=True)
+    described.unlink()
+    with pytest.raises(RunError, match="files that are of no run"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
+
+
+def test_a_new_run_clears_away_the_old(data: Path, tmp_path: Path) -> None:
+    path = logging_each(shrink("spectral-mixture", tmp_path))
+    for _ in range(2):
+        training.train([str(path)], data=data, out=tmp_path)
+    assert [row[0] for row in metrics(tmp_path / "spectral-mixture")] == [1, 2]
+
+
+def test_weights_stay_until_there_are_new_ones(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shrink("guess-domain", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    monkeypatch.setattr(Run, "_take_step", lambda self: (_ for _ in ()).throw(FloatingPointError("not finite")))
+    with pytest.raises(FloatingPointError):
+        training.train([str(path)], data=data, out=tmp_path)
+    card, _ = checkpoint.load(tmp_path / "guess-domain" / "guess-domain")
+    assert card.training["steps"] == 2
+
+
+def test_what_is_no_run_is_left_alone(data: Path, tmp_path: Path) -> None:
+    path = shrink("guess-domain", tmp_path)
+    (tmp_path / "guess-domain").mkdir()
+    (tmp_path / "guess-domain" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="files that are of no run"):
+        training.train([str(path)], data=data, out=tmp_path)
+    assert (tmp_path / "guess-domain" / "thesis.txt").read_text() == "mine"
+    (tmp_path / "elsewhere").mkdir()
+    other = shrink("guess-domain", tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="two configurations are named guess-domain"):
+        training.train([str(path), str(other)], data=data, out=tmp_path / "out")
+    with pytest.raises(RunError, match="cannot be named 'reduced'"):
+        training.train([str(path.rename(tmp_path / "reduced.toml"))], data=data, out=tmp_path / "out")
+
+
+def test_a_damaged_state_is_named(data: Path, tmp_path: Path) -> None:
+    path = shrink("guess-domain", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    (state,) = (tmp_path / "guess-domain" / "state").glob("*.safetensors")
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(RunError, match="guess-domain: what an earlier run left is damaged"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
+    (tmp_path / "guess-domain" / "state.json").write_text("[]")
+    with pytest.raises(RunError, match="damaged"):
+        training.train([str(path)], data=data, out=tmp_path, resume=True)
