@@ -190,6 +190,7 @@ def _report(
     """Measure a collection and print what comes of it; the exit status is 1 where a file was left out."""
     from musicstar.evaluation import judges, results, table
     from musicstar.evaluation.measures import Ear, measure
+    from musicstar.evaluation.outputs import REFERENCES
 
     content_by = _content_by(arguments)
     style = None if "style" in arguments.without else judges.load_judges()
@@ -211,7 +212,7 @@ def _report(
     faults = [*collection.faults, *unread]
     most = max(row.pieces for row in result.rows)
     for row in result.rows:
-        if row.direction == results.POOLED and row.pieces < most:
+        if row.direction == results.POOLED and row.pieces < most and row.system not in REFERENCES:
             _tell(f"{row.system} was measured on {row.pieces} of {most} pieces: compare it by its gain over the input")
     # What has been measured is not lost with a disk that is full: every folder is tried, and the table printed at last.
     writers: dict[str, Callable[[Path], None]] = {

@@ -17,6 +17,7 @@ from musicstar.files import printable
 GOLD = "gold"
 INPUT = "input"
 UNRELATED = "unrelated"
+REFERENCES = (GOLD, INPUT, UNRELATED)
 STARNET_NAME = re.compile(r"([^.]+)\.(\d+)")
 
 Place = tuple[str, str]

@@ -13,7 +13,7 @@ import numpy as np
 from musicstar.evaluation import bootstrap
 from musicstar.evaluation.bootstrap import Estimate
 from musicstar.evaluation.measures import MEASURES, ContentBy, Measured
-from musicstar.evaluation.outputs import GOLD, INPUT, UNRELATED
+from musicstar.evaluation.outputs import GOLD, INPUT, REFERENCES, UNRELATED
 from musicstar.methods.catalog import METHODS
 
 FORMAT = 1
@@ -21,7 +21,7 @@ POOLED = "pooled"
 PUBLISHED = Path(__file__).with_name("published.json")
 # The distance is costlier than a mean.
 FRECHET_DRAWS = 200
-ORDER = (GOLD, INPUT, UNRELATED, *METHODS)
+ORDER = (*REFERENCES, *METHODS)
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
 
@@ -149,7 +149,7 @@ def _shared(measured: Sequence[Measured]) -> list[str]:
     """The directions that every system but the references was measured in."""
     found: dict[str, set[str]] = {}
     for one in measured:
-        if one.system not in (GOLD, INPUT, UNRELATED):
+        if one.system not in REFERENCES:
             found.setdefault(one.system, set()).add(one.direction)
     return sorted(set.intersection(*found.values())) if found else []
 
