@@ -292,8 +292,10 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate.set_defaults(command=_translate)
 
     stimuli = commands.add_parser("stimuli", help="make what a listening test plays, of held-out pieces by all methods")
-    stimuli.add_argument("--data", required=True, help="a set whose test pieces are taken")
-    stimuli.add_argument("--reduced", required=True, metavar="CACHE", help="the folder it is reduced into")
+    stimuli.add_argument("--data", type=_folder, required=True, help="a set whose test pieces are taken")
+    stimuli.add_argument(
+        "--reduced", type=_folder, required=True, metavar="CACHE", help="the folder it is reduced into"
+    )
     stimuli.add_argument("--also", nargs="*", default=[], metavar="NNN", help="further pieces, to practise on")
     stimuli.add_argument("--seconds", type=_number(1), default=10.0, help="of each piece")
     stimuli.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])
@@ -325,7 +327,7 @@ def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
     train = commands.add_parser("train", help="train networks")
     train.add_argument("names", nargs="*", metavar="NAME", help="shipped configurations, or TOML files")
     train.add_argument("--all", action="store_true", help="every shipped part, in the order they need each other")
-    train.add_argument("--data", required=True, help="folder in the StarNet layout, real or rendered")
+    train.add_argument("--data", type=_folder, required=True, help="folder in the StarNet layout, real or rendered")
     train.add_argument("--out", type=_folder, required=True, help="folder of the runs, one below it for each name")
     train.add_argument("--budget-minutes", type=_number(0, above=True), help="stop in time; over all names together")
     train.add_argument("--fit", action="store_true", help="end the learning rate's schedule with the budget")

@@ -274,7 +274,8 @@ class Run:
     def _export(self) -> None:
         """Write the weights as a checkpoint that translation can use."""
         method = self.objective.method
-        if isinstance(self.net, Model) and isinstance(method, Method):
+        # A frozen encoder's latents are known, and other encoders are bound to them as they are.
+        if isinstance(self.net, Model) and isinstance(method, Method) and "encoder" not in self.settings.freeze:
             batches = [self._windows(self.split.train, index, 2_000_003) for index in range(8)]
             inputs = [pair for batch in batches for pair in method.encoder_inputs(batch, self.voices)]
             if inputs:

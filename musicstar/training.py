@@ -69,7 +69,10 @@ def train(
         for number, (name, settings) in enumerate(planned.items()):
             now = time.monotonic()
             own_deadline = now + (deadline - now) * shares[number] / sum(shares[number:])
-            steps = (RunFolder(out / name).planned_steps() if resume else None) or settings.steps
+            planned_before = RunFolder(out / name).planned_steps() if resume else None
+            steps = planned_before or settings.steps
+            if steps != settings.steps and progress is not None and rank == 0:
+                progress(f"{name}: goes on to the {steps} steps it was begun with, not to {settings.steps}")
             if fit and math.isfinite(deadline) and not (resume and RunFolder(out / name).step()):
                 steps = _steps_within(own_deadline, _begin(name, settings, reduced, out, resume=False))
             if not _together(own_deadline - time.monotonic()) > 0:

@@ -50,6 +50,15 @@ def test_every_shipped_configuration_trains_and_saves(trained: Path) -> None:
             backbones.load(trained / run / f"{run}.safetensors")
 
 
+def test_a_frozen_encoder_stays_to_the_last_bit(trained: Path) -> None:
+    """Its latents too are not measured anew: other encoders are bound to them."""
+    begun, kept = (checkpoint.load(trained / name / name)[1] for name in ("spectral-universal", "spectral-decoders"))
+    names = [name for name in begun if name.startswith(("encoder.", "latent_"))]
+    assert any("running_mean" in name for name in names)
+    for name in names:
+        assert torch.equal(kept[name], begun[name]), name
+
+
 @pytest.mark.parametrize("family", ["spectral", "wavenet-small", "wavenet"])
 def test_what_was_trained_translates(trained: Path, data: Path, family: str) -> None:
     backbone = Backbone(family.split("-", maxsplit=1)[0])
@@ -105,6 +114,15 @@ def _stop_after(steps: int, path: Path, data: Path, out: Path) -> None:
 
     with pytest.raises(GoneError):
         training.train([str(path)], data=data, out=out, progress=progress)
+
+
+def test_a_resumed_run_tells_that_it_keeps_its_steps(data: Path, tmp_path: Path) -> None:
+    training.train([str(shrink("guess-domain", tmp_path))], data=data, out=tmp_path / "runs")
+    told: list[str] = []
+    longer = [str(shrink("guess-domain", tmp_path, steps=3))]
+    training.train(longer, data=data, out=tmp_path / "runs", resume=True, progress=told.append)
+    assert told == ["guess-domain: goes on to the 2 steps it was begun with, not to 3"]
+    assert len(metrics(tmp_path / "runs" / "guess-domain")) == 1
 
 
 def test_a_used_up_budget_leaves_no_weights(data: Path, tmp_path: Path) -> None:

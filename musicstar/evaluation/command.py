@@ -38,11 +38,20 @@ OF_DATA = (
 def add(commands: Any, *, number: Callable[..., Any], folder: Callable[..., Any]) -> None:
     """Add the command to a parser's; `number` and `folder` read arguments as the other commands do."""
     evaluate = commands.add_parser("evaluate", help="measure outputs against gold standards")
-    evaluate.add_argument("folder", nargs="?", metavar="FOLDER", help="outputs named PIECE.DIRECTION.SYSTEM.wav")
-    evaluate.add_argument("--golds", metavar="FOLDER", help="gold standards, where they do not lie beside the outputs")
-    evaluate.add_argument("--data", help="translate this instead: a folder with NNN.0.wav and NNN.3.wav, or a set")
     evaluate.add_argument(
-        "--held-out", metavar="CACHE", help="take the test pieces of the set in --data, reduced into this folder"
+        "folder", nargs="?", type=folder, metavar="FOLDER", help="outputs named PIECE.DIRECTION.SYSTEM.wav"
+    )
+    evaluate.add_argument(
+        "--golds", type=folder, metavar="FOLDER", help="gold standards, where they do not lie beside the outputs"
+    )
+    evaluate.add_argument(
+        "--data", type=folder, help="translate this instead: a folder with NNN.0.wav and NNN.3.wav, or a set"
+    )
+    evaluate.add_argument(
+        "--held-out",
+        type=folder,
+        metavar="CACHE",
+        help="take the test pieces of the set in --data, reduced into this folder",
     )
     evaluate.add_argument(
         "--split", choices=["test", "validation"], help="which held-out pieces; the test's by default"
