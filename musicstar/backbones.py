@@ -27,7 +27,7 @@ from musicstar.separation import DemucsConfig, Separator
 
 LATENT_SAMPLES = 800
 # Of what the noise was in training. On validation pieces the mixture network keeps the same content with an eighth of
-# it as with a quarter, and its log-mel distance is 0.04 dB less (docs/training.md).
+# it as with a quarter, its log-mel distance is 0.04 dB less and its target probability 0.005 (docs/training.md).
 DRAWN_SPREAD = 0.125
 LEVEL_DBFS = 20 * math.log10(LEVEL_RMS)
 
