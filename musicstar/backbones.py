@@ -1,120 +1,32 @@
-"""One face for the two families of networks, so that a method need not know which one speaks.
+"""The two families of networks behind the face of `musicstar.model`, and how they are built and loaded."""
 
-Sound at this face is float32 at 16 kHz whose mixture has an RMS of 0.05 (-26 dBFS), in whole latent frames of 800
-samples; latents are Tensor[B, 64, T / 800] in both families.
-"""
-
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musicstar import checkpoint, distances, spectral, wavenet
-from musicstar.audio import LEVEL_RMS, mulaw_decode, mulaw_encode
+from musicstar.audio import mulaw_decode, mulaw_encode
+from musicstar.chunking import Chunking
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
+from musicstar.engines.choice import engine_for
 from musicstar.evaluation.style import DomainJudge, JudgeConfig, StyleConfig, StyleNet
-from musicstar.generate import Chunking, generate
+from musicstar.generate import Line, play_chunked
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
+from musicstar.model import Model, Part, Sampling
 from musicstar.separation import DemucsConfig, Separator
 
-LATENT_SAMPLES = 800
 # Of what the noise was in training. On validation pieces the mixture network keeps the same content with an eighth of
 # it as with a quarter, its log-mel distance is 0.04 dB less and its target probability 0.005 (docs/training.md).
 DRAWN_SPREAD = 0.125
-LEVEL_DBFS = 20 * math.log10(LEVEL_RMS)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How outputs are drawn: a WaveNet's samples, a spectral decoder's variation.
-
-    Attributes
-    ----------
-    temperature : of a WaveNet, 0 picks the most likely sample each time; of a spectral decoder, how much it varies
-    chunk_s : seconds that a WaveNet plays side by side and joins, faster and not quite the same; 0 plays on end
-    start_samples : where in the clip the stretch to be decoded begins
-    """
-
-    seed: int = 0
-    temperature: float = 1.0
-    chunk_s: float = 0.0
-    start_samples: int = 0
-
-
-class Model(nn.Module, ABC):
-    """An autoencoder of either family.
-
-    Attributes
-    ----------
-    config : dataclass of sizes, as `build` takes them
-    voices : what it can decode to; for an encoder alone, what it reads out of a mixture
-    latent_spread : Tensor[64], median absolute deviation of each latent dimension, 1 where nobody measured it
-    latent_centre : Tensor[64], its median
-    """
-
-    config: Any
-    voices: tuple[Voice, ...]
-    latent_spread: Tensor
-    latent_centre: Tensor
-
-    def __init__(self, voices: Sequence[Voice], latent_channels: int) -> None:
-        super().__init__()
-        self.voices = tuple(voices)
-        self.register_buffer("latent_spread", torch.ones(latent_channels))
-        self.register_buffer("latent_centre", torch.zeros(latent_channels))
-
-    @abstractmethod
-    def encode(self, wav: Tensor, voices: Tensor, *, pulse: Callable[[], None] = lambda: None) -> Tensor:
-        """Sound Tensor[B, T] to latents Tensor[B, 64, T / 800].
-
-        `voices` int64 Tensor[B] is what is wanted of it. `pulse` is called now and then, and may raise to end the work.
-        """
-
-    @abstractmethod
-    def decode(
-        self,
-        latents: Tensor,
-        voices: Sequence[Voice],
-        *,
-        cue: Tensor,
-        sampling: Sampling,
-        progress: Callable[[float], None],
-    ) -> Tensor:
-        """Latents Tensor[B, 64, N] to sound Tensor[B, 800 N].
-
-        `cue` Tensor[B, 800 N] is the sound the latents were read from. `progress` hears the share done, and may raise
-        to end the work.
-        """
-
-    @abstractmethod
-    def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
-        """Loss of decoding `latents` to `gold` Tensor[B, T] when `heard` Tensor[B, T] was the input."""
-
-    @abstractmethod
-    def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
-        """As `encode`, through the distortions that training asks for in `step`."""
-
-    @abstractmethod
-    def domain_classifier(self) -> nn.Module:
-        """A fresh classifier: latents, int64 voices Tensor[B] -> mean loss of telling their domain, Tensor[]."""
-
-    def match_latents(self, aim: "Model") -> None:
-        """Begin with latents as centred and spread as those of `aim`, where this family can."""
-
-    def measure_latents(self, inputs: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Settle what is known of the latents on sounds Tensor[B, T] and the voices asked for, where that is kept."""
-
-    def standardised(self, sound: Tensor, voices: Tensor) -> Tensor:
-        """The latents of a sound, each dimension by its median and spread: Tensor[B, T] -> Tensor[B, 64, T / 800]."""
-        return (self.encode(sound, voices) - self.latent_centre[:, None]) / self.latent_spread[:, None]
+# Of a WaveNet encoder at once: enough for all layers to work at full pace, little beside what they keep.
+READ_SAMPLES = 16_384
 
 
 class SpectralModel(Model):
@@ -127,8 +39,7 @@ class SpectralModel(Model):
         if not encoder_only:
             self.decoder = spectral.Decoder(config)
 
-    def encode(self, wav: Tensor, voices: Tensor, *, pulse: Callable[[], None] = lambda: None) -> Tensor:
-        pulse()
+    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
         latents: Tensor = self.encoder(spectral.features(wav), voices)
         return latents
 
@@ -164,25 +75,26 @@ class SpectralModel(Model):
         latents: Tensor = self.encoder(features, voices)
         return latents
 
-    def decode(
-        self,
-        latents: Tensor,
-        voices: Sequence[Voice],
-        *,
-        cue: Tensor,
-        sampling: Sampling,
-        progress: Callable[[float], None],
-    ) -> Tensor:
-        progress(0.0)
-        told = self.decoder(latents, torch.tensor(voices, device=latents.device))
-        noise = (
-            DRAWN_SPREAD
-            * sampling.temperature
-            * self._noise(voices, frames=told.shape[1], sampling=sampling).to(told.device)
-        )
-        log_magnitudes, hidden = self.decoder.draw(told, torch.tensor(voices, device=latents.device), noise)
-        wav: Tensor = self.decoder.sound(log_magnitudes, hidden, spectral.stft(cue))
+    @staticmethod
+    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> Tensor:
+        out = torch.zeros(len(parts), len(parts[0].cue))
+        models = {id(part.model): part.model for part in parts}
+        for done, (key, model) in enumerate(models.items()):
+            progress(done / len(models))
+            assert isinstance(model, SpectralModel)
+            rows = [row for row, part in enumerate(parts) if id(part.model) == key]
+            out[rows] = model.play([parts[row] for row in rows], sampling)
         progress(1.0)
+        return out
+
+    def play(self, parts: Sequence[Part], sampling: Sampling) -> Tensor:
+        """Its own parts to sound, Tensor[parts, 800 N]."""
+        latents, cue = (torch.stack([getattr(part, name) for part in parts]) for name in ("latents", "cue"))
+        voices = torch.tensor([part.voice for part in parts], device=latents.device)
+        told = self.decoder(latents, voices)
+        noise = self._noise([part.voice for part in parts], frames=told.shape[1], sampling=sampling).to(told.device)
+        magnitudes, hidden = self.decoder.draw(told, voices, DRAWN_SPREAD * sampling.temperature * noise)
+        wav: Tensor = self.decoder.sound(magnitudes, hidden, spectral.stft(cue))
         return wav
 
     def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
@@ -279,50 +191,33 @@ class WaveNetModel(Model):
             {} if encoder_only else {voice.label: wavenet.Decoder(config.decoder) for voice in voices}
         )
 
-    def encode(self, wav: Tensor, voices: Tensor, *, pulse: Callable[[], None] = lambda: None) -> Tensor:
-        # Each of up to 56 layers can take a second on a long clip.
-        hooks = [layer.register_forward_pre_hook(lambda module, inputs: pulse()) for layer in self.encoder.layers]
-        try:
-            latents: Tensor = self.encoder(mulaw_encode(wav))
-        finally:
-            for hook in hooks:
-                hook.remove()
+    def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
+        latents: Tensor = self.encoder(mulaw_encode(wav))
         return latents
+
+    def read(self, wav: Tensor, voice: Voice, *, pulse: Callable[[], None]) -> Tensor:
+        def blocks() -> Iterator[Tensor]:
+            for block in torch.split(wav, READ_SAMPLES):
+                pulse()
+                yield mulaw_encode(block)
+
+        return engine_for(self.encoder).encode(self.encoder, blocks())
 
     def encode_distorted(self, wav: Tensor, voices: Tensor, step: Step) -> Tensor:
         if step.augment and step.config.warp_semitones:
             wav = wavenet.shift_stretches(wav, semitones=step.config.warp_semitones, generator=step.generator)
         return self.encode(wav, voices)
 
-    def decode(
-        self,
-        latents: Tensor,
-        voices: Sequence[Voice],
-        *,
-        cue: Tensor,
-        sampling: Sampling,
-        progress: Callable[[float], None],
-    ) -> Tensor:
-        out = torch.zeros_like(cue)
-        distinct = sorted(set(voices))
-        for done, voice in enumerate(distinct):
-
-            def play_progress(share: float, done: int = done) -> None:
-                progress((done + share) / len(distinct))
-
-            rows = [row for row, wanted in enumerate(voices) if wanted is voice]
-            decoder = self.decoders[voice.label]
+    @staticmethod
+    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> Tensor:
+        def line(part: Part) -> Line:
+            decoder = cast(WaveNetModel, part.model).decoders[part.voice.label]
             assert isinstance(decoder, wavenet.Decoder)
-            codes = generate(
-                decoder,
-                latents[rows],
-                temperature=sampling.temperature,
-                seed=sampling.seed,
-                progress=play_progress,
-                chunking=Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None,
-            )
-            out[rows] = mulaw_decode(codes)
-        return out
+            seed = (sampling.seed, part.voice)
+            return Line(decoder=decoder, latents=part.latents, seed=seed, temperature=sampling.temperature)
+
+        chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
+        return mulaw_decode(torch.stack(play_chunked(list(map(line, parts)), chunking, progress=progress)))
 
     def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
         codes = mulaw_encode(gold)

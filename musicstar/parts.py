@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from musicstar import backbones, checkpoint
-from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.methods.catalog import Backbone
+from musicstar.model import Model
 
 # In spreads. Latents of near silence lie far outside, and would be most of what an encoder is taught.
 GUIDED_WITHIN = 4.0

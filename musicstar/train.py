@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from musicstar import backbones, beginnings, checkpoint
 from musicstar.audio import SAMPLE_RATE
-from musicstar.backbones import Model
 from musicstar.config import ConfigError
 from musicstar.domains import Voice
 from musicstar.evaluation.style import DomainJudge, JudgeTraining, StyleNet, StyleTraining
@@ -29,6 +28,7 @@ from musicstar.losses import Losses, Step
 from musicstar.methods.method import Method
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.single import SingleInstrument
+from musicstar.model import Model
 from musicstar.parts import TrainingParts
 from musicstar.recipes import TrainConfig
 from musicstar.runfolder import RunFolder

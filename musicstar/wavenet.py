@@ -9,6 +9,7 @@ Sources: Alinoori and Tzerpos, "Music-STAR" (2022), figure 4; Mor et al., "A Uni
 Network" (2019), section 3.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -56,6 +57,11 @@ class EncoderConfig:
             raise ValueError(f"EncoderConfig.kind is {self.kind!r}, expected 'universal' or 'glu'")
         _require_positive(self)
 
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Dilation of each layer, first to last."""
+        return tuple(2**i for _ in range(self.blocks) for i in range(self.layers))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
@@ -97,13 +103,19 @@ class EncoderLayer(nn.Module):
     def __init__(self, kind: Kind, channels: int, dilation: int) -> None:
         super().__init__()
         self.gated = kind == "glu"
-        self.dilated = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.dilated = nn.Conv1d(channels, channels, 3, dilation=dilation)
         self.pointwise = nn.Conv1d(channels, channels * 2 if self.gated else channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tensor[B, channels, T] to the same shape."""
+        dilation = self.dilated.dilation[0]
+        return self.within(F.pad(x, (dilation, dilation)))
+
+    def within(self, x: Tensor) -> Tensor:
+        """Tensor[B, channels, T + 2 dilation] to the moments T whose neighbours are all there."""
+        dilation = self.dilated.dilation[0]
         update = self.pointwise(F.relu(self.dilated(x)))
-        return x + (F.glu(update, dim=1) if self.gated else update)
+        return x[..., dilation:-dilation] + (F.glu(update, dim=1) if self.gated else update)
 
 
 class Encoder(nn.Module):
@@ -112,9 +124,8 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.first_conv = nn.Conv1d(1, config.channels, 3, padding=1)
-        dilations = (2**i for _ in range(config.blocks) for i in range(config.layers))
-        self.layers = nn.Sequential(*(EncoderLayer(config.kind, config.channels, d) for d in dilations))
+        self.first_conv = nn.Conv1d(1, config.channels, 3)
+        self.layers = nn.Sequential(*(EncoderLayer(config.kind, config.channels, d) for d in config.dilations))
         self.last_conv = nn.Conv1d(config.channels, config.latent_channels, 1)
         for conv in self.modules():
             if isinstance(conv, nn.Conv1d):
@@ -136,9 +147,58 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"codes have shape {tuple(codes.shape)}, expected [B, T] with T at least {self.config.pool}"
             )
-        x = self.layers(self.first_conv(scale(codes)[:, None]))
+        x = self.layers(self.first_conv(F.pad(scale(codes)[:, None], (1, 1))))
         # Pooling commutes with a 1x1 convolution, which is then 800 times cheaper.
         return cast(Tensor, self.last_conv(F.avg_pool1d(x, self.config.pool)))
+
+    def read(self, blocks: Iterable[Tensor]) -> Tensor:
+        """Encode a clip of any length in memory that does not grow with it; the same up to rounding.
+
+        Each layer keeps its last inputs, two dilations of them, and gives what it has heard the future of; before
+        the clip and behind it there are zeros at every layer.
+
+        Parameters
+        ----------
+        blocks : the codes, Tensor[T] in stretches of any size
+
+        Returns
+        -------
+        Tensor[latent_channels, T // pool]
+        """
+        config = self.config
+        layers = [cast(EncoderLayer, layer) for layer in self.layers]
+        weight = self.first_conv.weight
+        levels = weight.new_zeros(1, 1, 1)
+        kept = [weight.new_zeros(1, config.channels, dilation) for dilation in config.dilations]
+        rest, means = weight.new_zeros(1, config.channels, 0), []
+        for block, last in marking_last(blocks):
+            heard = scale(block.to(weight.device))[None, None].to(weight.dtype)
+            levels = F.pad(torch.cat([levels, heard], 2), (0, int(last)))
+            if levels.shape[2] < 3:
+                continue
+            x = F.conv1d(levels, weight, self.first_conv.bias)
+            levels = levels[..., -2:]
+            for i, (layer, dilation) in enumerate(zip(layers, config.dilations, strict=True)):
+                inputs = F.pad(torch.cat([kept[i], x], 2), (0, dilation * last))
+                ready = inputs.shape[2] - 2 * dilation
+                x = layer.within(inputs) if ready > 0 else inputs[..., :0]
+                kept[i] = inputs[..., max(ready, 0) :]
+            rest = torch.cat([rest, x], 2)
+            whole = rest.shape[2] // config.pool * config.pool
+            if whole:
+                means.append(F.avg_pool1d(rest[..., :whole], config.pool))
+            rest = rest[..., whole:]
+        return cast(Tensor, self.last_conv(torch.cat(means, 2)))[0]
+
+
+def marking_last(blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
+    """Each block, and whether none follows."""
+    iterator = iter(blocks)
+    held = next(iterator)
+    for block in iterator:
+        yield held, False
+        held = block
+    yield held, True
 
 
 class CausalConv1d(nn.Conv1d):

@@ -33,6 +33,13 @@ for variable in [name for name in os.environ if name.startswith(("DATABASE_URL",
         del os.environ[variable]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def engines_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is built by the tests is kept where they write, and built once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ["MUSICSTAR_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "engines")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browsers first: they mostly wait, and what only computes fills the time.
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from musicstar import backbones, recipes
-from musicstar.backbones import Sampling, SpectralModel, WaveNetModel
+from musicstar.backbones import SpectralModel, WaveNetModel
 from musicstar.domains import DIRECTIONS, PAPER, STARNET, Voice, known_domains
 from musicstar.losses import LossConfig, Step
 from musicstar.methods.method import take_sources, take_turns
+from musicstar.model import Part, Sampling
 from musicstar.spectral import LATENT_SAMPLES, SpectralConfig
 
 TINY = SpectralConfig(width=16, hidden=24, phase_rank=8)
@@ -29,7 +30,9 @@ def draw(model: SpectralModel, sampling: Sampling, *, frames: int = 30, first: i
     cue = 0.05 * torch.randn(2, 30 * LATENT_SAMPLES, generator=generator)
     cue = cue[:, first * LATENT_SAMPLES : (first + frames) * LATENT_SAMPLES]
     with torch.inference_mode():
-        return model.decode(latents, (Voice.CV, Voice.SP), cue=cue, sampling=sampling, progress=lambda share: None)
+        voices = (Voice.CV, Voice.SP)
+        parts = [Part(model, *part) for part in zip(latents, voices, cue, strict=True)]
+        return model.decode(parts, sampling=sampling, progress=lambda share: None)
 
 
 def test_a_seed_repeats_and_another_varies_as_much_as_the_temperature_says(model: SpectralModel) -> None:

@@ -46,10 +46,11 @@ TRAINING = {
 }
 TRAINING_PACKAGES = {"torch", "numpy", "safetensors"}
 # What training does without unless it is asked for: sets that are not WAV files of 16 bits at 16 kHz, loudness,
-# and training a separator.
+# training a separator, and playing WaveNets on a processor.
 LAZY_IN_TRAINING = {
     "musicstar.audio": {"soundfile", "miniaudio", "torchaudio", "pyloudnorm"},
     "musicstar.separation": {"demucs"},
+    "musicstar.engines.native": {"ninja"},
 }
 
 

@@ -20,6 +20,7 @@ from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, library, why_not_offered
 from musicstar.methods.single import gradient_reversed
 from musicstar.methods.stem import StemSupervised
+from musicstar.model import LATENT_SAMPLES, Part, Sampling
 
 SPECTRAL = {"width": 16, "hidden": 24, "phase_rank": 8}
 WAVENET = {
@@ -108,13 +109,13 @@ def test_methods_that_share_a_decoder_decode_once(
     shelf: checkpoint.Library, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = []
-    decode = backbones.SpectralModel.decode
+    play = backbones.SpectralModel.play
 
-    def counted(self: backbones.SpectralModel, latents: torch.Tensor, *args: object, **options: object) -> torch.Tensor:
-        batches.append(len(latents))
-        return decode(self, latents, *args, **options)  # type: ignore[arg-type]
+    def counted(self: backbones.SpectralModel, parts: list[Part], sampling: Sampling) -> torch.Tensor:
+        batches.append(len(parts))
+        return play(self, parts, sampling)
 
-    monkeypatch.setattr(backbones.SpectralModel, "decode", counted)
+    monkeypatch.setattr(backbones.SpectralModel, "play", counted)
     list(run(shelf, source, ["single", "separation", "embedding"], Backbone.SPECTRAL))
     assert batches == [6]
 
@@ -144,7 +145,7 @@ def test_long_clips_go_through_in_pieces(
     long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
     names = ["embedding", "stem", "mixture"]
     whole = list(run(shelf, long, names, Backbone.SPECTRAL))
-    monkeypatch.setattr(method, "BLOCK_SAMPLES", 20 * backbones.LATENT_SAMPLES)
+    monkeypatch.setattr(method, "BLOCK_SAMPLES", 20 * LATENT_SAMPLES)
     for one, pieced in zip(whole, run(shelf, long, names, Backbone.SPECTRAL), strict=True):
         assert np.allclose(one.mix.wav, pieced.mix.wav, atol=1e-5)
 
@@ -219,7 +220,7 @@ def test_a_separators_pieces_are_joined_softly(
     """What is near a join is no rougher than the rest, although the separator hears more than the context."""
     assert source.mixture is not None
     long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
-    block = 20 * backbones.LATENT_SAMPLES
+    block = 20 * LATENT_SAMPLES
     (whole,) = run(shelf, long, ["separation"], Backbone.SPECTRAL)
     monkeypatch.setattr(method, "BLOCK_SAMPLES", block)
     (pieced,) = run(shelf, long, ["separation"], Backbone.SPECTRAL)

@@ -105,8 +105,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _translate(arguments: argparse.Namespace) -> int:
     """Translate what --data names and measure that."""
+    from musicstar.chunking import Chunking
     from musicstar.evaluation import outputs, translating
-    from musicstar.generate import Chunking
     from musicstar.methods.base import Options
 
     if arguments.record and not arguments.held_out:

@@ -7,9 +7,9 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from musicstar.audio import Clip
-from musicstar.backbones import Model
 from musicstar.domains import Domain, Voice
 from musicstar.methods.catalog import Backbone
+from musicstar.model import Model
 
 
 class NeedsStems(ValueError):

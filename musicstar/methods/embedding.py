@@ -2,12 +2,12 @@
 
 import torch
 
-from musicstar.backbones import Model
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import Method, pick, take_turns
 from musicstar.methods.single import UNTOLD
+from musicstar.model import Model
 from musicstar.starnet import Windows
 
 
@@ -41,9 +41,7 @@ class EmbeddingSupervised(Method):
         mixture = sound.mixture
         return tuple(
             Stream(
-                self.parts.autoencoder(self.recipe, voice).encode(
-                    mixture[None], torch.tensor([voice]), pulse=sound.pulse
-                )[0],
+                self.parts.autoencoder(self.recipe, voice).read(mixture, voice, pulse=sound.pulse),
                 voice.counterpart(target),
                 mixture,
             )

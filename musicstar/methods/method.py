@@ -1,5 +1,6 @@
 """The contract of a translation method, and the one way in which all of them are carried out."""
 
+import itertools
 import math
 import time
 from abc import ABC, abstractmethod
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musicstar.audio import SAMPLE_RATE, AudioError, Clip, require_sound
-from musicstar.backbones import LATENT_SAMPLES, LEVEL_DBFS, Model, Sampling
 from musicstar.domains import STARNET, Direction, Domain, Voice, known_domains
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import (
@@ -28,6 +28,7 @@ from musicstar.methods.base import (
     not_taught,
 )
 from musicstar.methods.catalog import Backbone
+from musicstar.model import LATENT_SAMPLES, LEVEL_DBFS, Model, Part, Sampling
 from musicstar.spectral import CONTEXT_SAMPLES
 from musicstar.starnet import Windows
 
@@ -137,7 +138,7 @@ def translate_together(
     options: Options,
     on_progress: Callable[[str, float], None],
 ) -> Iterator[Translation]:
-    """Translate by methods that speak through the same models, their streams side by side in one batch.
+    """Translate by methods of one backbone, what they decode side by side.
 
     Raises
     ------
@@ -167,16 +168,21 @@ def translate_together(
         with torch.inference_mode():
             progress(0.0)
             clock = time.monotonic()
-            streams: list[Stream] = []
+            parts: list[Part] = []
             piece = sound.piece(before, after, pulse=lambda: progress(0.0))
             for method in group:
                 own = method.streams(piece, target)
                 voices[method.name] = [stream.voice for stream in own]
-                streams += own
+                parts += [
+                    Part(model, stream.latents, stream.voice, stream.cue)
+                    for model, stream in zip(itertools.cycle(method.speaker(direction)), own, strict=False)
+                ]
             seconds["encode"] += time.monotonic() - clock
             clock = time.monotonic()
             sampling = Sampling(options.seed, options.temperature, options.chunk_s, before)
-            played = _decode(group[0].speaker(direction), streams, sampling, progress)
+            played = parts[0].model.decode(
+                parts, sampling=sampling, progress=lambda share: progress(0.05 + 0.95 * share)
+            )
             seconds["decode"] += time.monotonic() - clock
         row = 0
         for method in group:
@@ -202,30 +208,6 @@ def _join(out: Tensor, block: Tensor, start: int) -> None:
     over = block[:, block.shape[1] - length - lead : block.shape[1] - length]
     out[:, start - lead : start] = torch.lerp(out[:, start - lead : start], over, rise)
     out[:, start:] = block[:, block.shape[1] - length :]
-
-
-def _decode(
-    speakers: tuple[Model, ...], streams: list[Stream], sampling: Sampling, progress: Callable[[float], None]
-) -> Tensor:
-    """Play all streams, those of one model in one batch: Tensor[streams, T]."""
-    by_model: dict[int, list[int]] = {}
-    for row in range(len(streams)):
-        by_model.setdefault(id(speakers[row % len(speakers)]), []).append(row)
-    played = torch.zeros(len(streams), len(streams[0].cue))
-    models = {id(model): model for model in speakers}
-    for number, (key, rows) in enumerate(by_model.items()):
-
-        def model_progress(share: float, number: int = number) -> None:
-            progress(0.05 + 0.95 * (number + share) / len(by_model))
-
-        played[rows] = models[key].decode(
-            torch.stack([streams[row].latents for row in rows]),
-            [streams[row].voice for row in rows],
-            cue=torch.stack([streams[row].cue for row in rows]),
-            sampling=sampling,
-            progress=model_progress,
-        )
-    return played
 
 
 def _finish(played: Tensor, voices: list[Voice], prepared: Prepared) -> tuple[Clip, dict[Voice, Clip]]:

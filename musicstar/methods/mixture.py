@@ -1,11 +1,9 @@
 """Mixture-supervised Music-STAR: one autoencoder from the source mixture to the target mixture (paper, section 3.4)."""
 
-import torch
-
-from musicstar.backbones import Model
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import TranslationSupervised
+from musicstar.model import Model
 
 
 class MixtureSupervised(TranslationSupervised):
@@ -23,7 +21,5 @@ class MixtureSupervised(TranslationSupervised):
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         voice = target.mixture
-        latents = self.speaker(Direction(sound.domain, target))[0].encode(
-            sound.mixture[None], torch.tensor([voice]), pulse=sound.pulse
-        )
-        return (Stream(latents[0], voice, sound.mixture),)
+        (model,) = self.speaker(Direction(sound.domain, target))
+        return (Stream(model.read(sound.mixture, voice, pulse=sound.pulse), voice, sound.mixture),)

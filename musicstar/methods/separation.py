@@ -1,12 +1,12 @@
 """Separation-based: split the mixture into stems, then go on as single-instrument does (paper, section 3.2)."""
 
 from musicstar.audio import LEVEL_RMS
-from musicstar.backbones import Model
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import Method
 from musicstar.methods.single import SingleInstrument
+from musicstar.model import Model
 from musicstar.starnet import Windows
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from torch import nn
 
 from musicstar import backbones, checkpoint
-from musicstar.backbones import Model
 from musicstar.checkpoint import SIMILARITY
 from musicstar.domains import DIRECTIONS, Direction, Domain, Voice, known_domains
 from musicstar.guess import DomainGuesser
 from musicstar.methods.base import NotOffered, not_taught
 from musicstar.methods.catalog import METHODS, Backbone
+from musicstar.model import Model
 
 SHIPPED = Path(__file__).parent.parent / "weights"
 LEAST_SIMILARITY = 0.25

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from musicstar.backbones import Model
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import NeedsStems, Parts, Sound, Stream
 from musicstar.methods.method import Method, encode_guided, pick, take_turns
+from musicstar.model import Model
 from musicstar.starnet import Windows
 
 # The universal encoder is not told what it hears: it is always asked as if for this one voice.
@@ -63,7 +63,7 @@ class SingleInstrument(Method):
     def stem_streams(self, stems: Tensor, direction: Direction, *, pulse: Callable[[], None]) -> tuple[Stream, ...]:
         """The streams of two stems Tensor[2, T], given or separated, towards their counterparts."""
         return tuple(
-            Stream(model.encode(stem[None], torch.tensor([UNTOLD]), pulse=pulse)[0], voice, stem)
+            Stream(model.read(stem, UNTOLD, pulse=pulse), voice, stem)
             for model, voice, stem in zip(self.speaker(direction), direction.target.stems, stems, strict=True)
         )
 

@@ -1,11 +1,9 @@
 """Stem-supervised: an autoencoder from the source mixture to each target stem (paper, section 3.4)."""
 
-import torch
-
-from musicstar.backbones import Model
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.methods.base import Sound, Stream
 from musicstar.methods.method import TranslationSupervised
+from musicstar.model import Model
 
 
 class StemSupervised(TranslationSupervised):
@@ -23,6 +21,6 @@ class StemSupervised(TranslationSupervised):
 
     def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
         return tuple(
-            Stream(model.encode(sound.mixture[None], torch.tensor([voice]), pulse=sound.pulse)[0], voice, sound.mixture)
+            Stream(model.read(sound.mixture, voice, pulse=sound.pulse), voice, sound.mixture)
             for model, voice in zip(self.speaker(Direction(sound.domain, target)), target.stems, strict=True)
         )

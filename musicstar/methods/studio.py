@@ -48,7 +48,7 @@ def translate_all(
 ) -> Iterator[Translation]:
     """Translate by several methods, yielding each as it is done.
 
-    Methods that speak through the same decoder are decoded side by side in one batch.
+    Methods that speak through the same spectral decoder are decoded side by side in one batch, WaveNets all together.
 
     Parameters
     ----------
@@ -74,9 +74,8 @@ def translate_all(
     methods = [CLASSES[name](parts) for name in dict.fromkeys(names)]
     groups: dict[tuple[int, ...], list[Method]] = {}
     for method in methods:
-        groups.setdefault(tuple(id(model) for model in method.speaker(Direction(source.domain, target))), []).append(
-            method
-        )
+        speakers = method.speaker(Direction(source.domain, target)) if backbone is Backbone.SPECTRAL else ()
+        groups.setdefault(tuple(map(id, speakers)), []).append(method)
     for group in groups.values():
         yield from translate_together(
             group, prepared, target, options=options, on_progress=on_progress or (lambda name, share: None)

@@ -1,0 +1,85 @@
+"""Which engine plays: what is asked for by configuration or environment, as far as this machine has it."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, get_args
+
+import torch
+
+from musicstar.config import ConfigError
+from musicstar.engines import native
+from musicstar.engines.base import Engine
+from musicstar.engines.unrolled import UnrolledEngine
+
+Kind = Literal["auto", "torch", "avx512-bf16", "avx512", "avx2", "portable"]
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """What is asked for.
+
+    Attributes
+    ----------
+    engine : "auto" is the fastest native one that this processor runs, "torch" plain PyTorch
+    precision : of the products of the native engine
+    threads : of the native engine; 0 is as many as PyTorch uses
+    """
+
+    engine: Kind = "auto"
+    precision: Precision = "float32"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("engine", self.engine, get_args(Kind)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+        if self.threads < 0:
+            raise ConfigError(f"threads is {self.threads}, expected a whole number from 0")
+
+    @classmethod
+    def from_environment(cls) -> "EngineConfig":
+        """What MUSICSTAR_ENGINE, MUSICSTAR_PRECISION and MUSICSTAR_THREADS ask for."""
+        threads = os.environ.get("MUSICSTAR_THREADS") or "0"
+        if not threads.isdecimal():
+            raise ConfigError(f"MUSICSTAR_THREADS is {threads!r}, expected a whole number from 0")
+        return cls(
+            engine=os.environ.get("MUSICSTAR_ENGINE") or "auto",  # type: ignore[arg-type]
+            precision=os.environ.get("MUSICSTAR_PRECISION") or "float32",  # type: ignore[arg-type]
+            threads=int(threads),
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine, and why it is this one."""
+
+    engine: Engine
+    why: str
+
+
+@cache
+def choose(config: EngineConfig) -> Choice:
+    """The engine for decoders on the processor."""
+    if config.engine == "torch":
+        return Choice(UnrolledEngine(), "it was asked for")
+    wanted = native.runnable()[0] if config.engine == "auto" else config.engine
+    try:
+        engine = native.NativeEngine(wanted, bfloat16=config.precision == "bfloat16", threads=config.threads)
+    except native.Unavailable as error:
+        return Choice(UnrolledEngine(), f"{error}")
+    why = "it was asked for" if config.engine != "auto" else "it is the fastest that this processor runs"
+    if config.precision == "bfloat16" and not native.SETS[wanted].bfloat16:
+        why += "; it has no instruction for bfloat16, which pays for few clips at once only"
+    return Choice(engine, why)
+
+
+def engine_for(module: torch.nn.Module) -> Engine:
+    """The engine that the environment asks for; plain PyTorch where the weights are not on the processor."""
+    if next(module.parameters()).device.type != "cpu":
+        return UnrolledEngine()
+    return choose(EngineConfig.from_environment()).engine

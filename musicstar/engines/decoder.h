@@ -1,0 +1,258 @@
+// A decoder, sample by sample.
+
+#pragma once
+
+#include "product.h"
+
+namespace {
+
+struct DecoderSizes {
+  int32_t layers, channels, skip, latent;
+};
+
+struct AnyDecoder {
+  virtual ~AnyDecoder() = default;
+};
+
+template <class T> struct Decoder : AnyDecoder {
+  int layers, channels, width, skip, latent;
+  std::vector<int> dilations;
+  std::vector<Packed<T>> causal, residual;
+  std::vector<Array<float>> residual_bias;
+  Packed<T> skips, hidden, logits;
+  Packed<float> conditions;
+  Array<float> past_tap, present_tap, first_bias, condition_bias, skip_bias, logits_bias;
+
+  Decoder(const DecoderSizes& sizes, const int32_t* dilations_, Reader from)
+      : layers(sizes.layers), channels(sizes.channels), width(padded(sizes.channels)), skip(padded(sizes.skip)),
+        latent(sizes.latent), dilations(dilations_, dilations_ + sizes.layers), causal(layers), residual(layers),
+        residual_bias(layers) {
+    const int C = channels, S = sizes.skip;
+    const Pairs pairs{C, width};
+    const auto scale = [](int r) { return r % PANEL < LANES ? -LOG2E : -2 * LOG2E; };
+    std::vector<const float*> skip_weights, condition_weights;
+    skip_bias.assign(skip, 0.0f);
+    condition_bias.assign(size_t(layers) * pairs.rows() + skip, 0.0f);
+    for (int i = 0; i < layers; i++) {
+      const float *weight = from.next(), *bias = from.next();
+      condition_weights.push_back(from.next());
+      const float* latent_bias = from.next();
+      causal[i].pack(pairs.rows(), 2 * width, [&](int r, int k) {
+        const int row = pairs.row(r), column = k % width;
+        return row < 0 || column >= C ? 0.0f : scale(r) * weight[(size_t(row) * C + column) * 2 + k / width];
+      });
+      for (int r = 0; r < pairs.rows(); r++)
+        if (const int row = pairs.row(r); row >= 0)
+          condition_bias[size_t(i) * pairs.rows() + r] = scale(r) * (bias[row] + latent_bias[row]);
+      const float* out = from.next();
+      residual[i].pack(C, width, [&](int r, int k) { return k < C ? out[size_t(r) * C + k] : 0.0f; });
+      widen(residual_bias[i], from.next(), C);
+      skip_weights.push_back(from.next());
+      const float* skip_of_layer = from.next();
+      for (int r = 0; r < S; r++) skip_bias[r] += skip_of_layer[r];
+    }
+    const float *taps = from.next(), *first = from.next();
+    past_tap.assign(width, 0.0f), present_tap = past_tap;
+    for (int c = 0; c < C; c++) past_tap[c] = taps[2 * c], present_tap[c] = taps[2 * c + 1];
+    widen(first_bias, first, C);
+    skip_weights.push_back(from.next());
+    const float* skip_of_first = from.next();
+    for (int r = 0; r < S; r++) skip_bias[r] += skip_of_first[r];
+    skips.pack(S, (layers + 1) * width, [&](int r, int k) {
+      return k % width < C ? skip_weights[k / width][size_t(r) * C + k % width] : 0.0f;
+    });
+    condition_weights.push_back(from.next());
+    const float *hidden_latent_bias = from.next(), *fc = from.next(), *fc_bias = from.next();
+    for (int r = 0; r < S; r++)
+      condition_bias[size_t(layers) * pairs.rows() + r] = hidden_latent_bias[r] + fc_bias[r];
+    hidden.pack(S, skip, [&](int r, int k) { return k < S ? fc[size_t(r) * S + k] : 0.0f; });
+    const float* last = from.next();
+    logits.pack(CLASSES, skip, [&](int r, int k) { return k < S ? last[size_t(r) * S + k] : 0.0f; });
+    widen(logits_bias, from.next(), CLASSES);
+    conditions.pack(layers * pairs.rows() + skip, latent, [&](int r, int k) {
+      if (r >= layers * pairs.rows()) {
+        r -= layers * pairs.rows();
+        return r < S ? condition_weights[layers][size_t(r) * latent + k] : 0.0f;
+      }
+      const int row = pairs.row(r % pairs.rows());
+      return row < 0 ? 0.0f : scale(r) * condition_weights[r / pairs.rows()][size_t(row) * latent + k];
+    });
+  }
+};
+
+// What is asked of one stream: `steps` codes, of one latent frame or of a part of it.
+struct Item {
+  void* stream;
+  const float* latents;   // [latent], or null: as before
+  const float* draws;     // [steps] in [0, 1), or null: the likeliest code
+  const uint8_t* forced;  // [steps], what to say whatever the network thinks; or null
+  uint8_t* codes;         // [steps], what was said
+  float* logits;          // [steps][256], or null
+  float inverse_temperature;
+};
+
+struct AnyStream {
+  virtual ~AnyStream() = default;
+  virtual void play(const Item* items, int count, int steps) = 0;
+};
+
+// The code at which the distribution of logits passes a draw; where rounding keeps it from passing, the likeliest.
+int pick(const float* logits, float inverse_temperature, float draw) {
+  const int likeliest = int(std::max_element(logits, logits + CLASSES) - logits);
+  float odds[CLASSES], blocks[CLASSES / LANES], total = 0.0f;
+  for (int block = 0; block < CLASSES / LANES; block++) {
+    const Vec less = load(logits + block * LANES) - logits[likeliest];
+    const Vec v = exp2(within(less * (inverse_temperature * LOG2E), 60));
+    store(&odds[block * LANES], v);
+    blocks[block] = 0.0f;
+    for (int i = 0; i < LANES; i++) blocks[block] += v[i];
+    total += blocks[block];
+  }
+  const float wanted = draw * total;
+  float passed = 0.0f;
+  for (int block = 0; block < CLASSES / LANES; passed += blocks[block++]) {
+    if (passed + blocks[block] <= wanted) continue;
+    for (int code = block * LANES; code < (block + 1) * LANES; code++)
+      if ((passed += odds[code]) > wanted) return code;
+    break;
+  }
+  return likeliest;
+}
+
+// What one clip's decoder remembers.
+template <class T> struct Stream : AnyStream {
+  const Decoder<T>& net;
+  Array<T> rings;  // of each layer its last inputs, as many as its dilation
+  Array<float> conditions;
+  size_t time = 0;
+  int code = START, previous = START;
+
+  explicit Stream(const Decoder<T>& net_) : net(net_), conditions(net_.conditions.rows) {
+    size_t moments = 0;
+    for (const int dilation : net.dilations) moments += dilation;
+    rings.assign(moments * net.width, T(0.0f));
+  }
+
+  void listen(const float* latents) {
+    multiply<float>(net.conditions, {{&latents, net.latent}}, 1, conditions.data());
+    for (size_t r = 0; r < net.condition_bias.size(); r++) conditions[r] += net.condition_bias[r];
+  }
+
+  void play(const Item* items, int count, int steps) override;
+};
+
+// Rows of activations, one for each stream, and where they are.
+template <class T> struct Rows {
+  Array<T> values;
+  std::vector<const T*> at;
+  int width;
+  Rows(int count, int width_) : values(size_t(count) * width_), at(count), width(width_) {
+    for (int b = 0; b < count; b++) at[b] = (*this)[b];
+  }
+  T* operator[](int b) { return &values[size_t(b) * width]; }
+};
+
+// Streams of one decoder on their way together, one step at a time.
+template <class T> struct Band {
+  const Decoder<T>& net;
+  std::vector<Stream<T>*> streams;
+  const int count, W;
+  Rows<float> x, sums, logits;
+  Rows<T> narrow, outputs, hidden;  // x as products take it; gated outputs of all layers and the first inputs
+  std::vector<const T*> past, output;
+
+  Band(const Decoder<T>& net_, const Item* items, int count_)
+      : net(net_), count(count_), W(net_.width), x(count, W), sums(count, std::max(2 * W, net.skip)),
+        logits(count, CLASSES), narrow(count, W), outputs(count, (net.layers + 1) * W), hidden(count, net.skip),
+        past(count), output(count) {
+    for (int b = 0; b < count; b++) streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
+  }
+
+  // hidden = ReLU(sums + bias), a bias for each stream.
+  template <class Bias> void rectify(Bias bias) {
+    for (int b = 0; b < count; b++)
+      for (int r = 0; r < net.skip; r += LANES) {
+        const Vec v = load(&sums.values[size_t(b) * net.skip + r]) + load(bias(b) + r);
+        store_as(hidden[b] + r, v > 0.0f ? v : Vec{});
+      }
+  }
+
+  void enter() {
+    for (int b = 0; b < count; b++) {
+      Stream<T>& stream = *streams[b];
+      const float before = level(stream.previous), now = level(stream.code);
+      for (int c = 0; c < W; c += LANES) {
+        const Vec v = load(&net.first_bias[c]) + load(&net.past_tap[c]) * before + load(&net.present_tap[c]) * now;
+        store(x[b] + c, v);
+        store_as(narrow[b] + c, v);
+        store_as(outputs[b] + net.layers * W + c, v);
+      }
+      stream.previous = stream.code;
+    }
+  }
+
+  // z = sigmoid(gate) tanh(signal) of a layer, whose ring begins `before` moments into the streams' memory.
+  void gate(int layer, size_t before) {
+    const int dilation = net.dilations[layer];
+    for (int b = 0; b < count; b++) past[b] = &streams[b]->rings[(before + streams[b]->time % dilation) * W];
+    multiply<T>(net.causal[layer], {{past.data(), W}, {narrow.at.data(), W}}, count, sums.values.data());
+    for (int b = 0; b < count; b++) {
+      std::memcpy(const_cast<T*>(past[b]), narrow[b], sizeof(T) * W);
+      const float *sum = &sums.values[size_t(b) * 2 * W], *more = &streams[b]->conditions[size_t(layer) * 2 * W];
+      T* z = outputs[b] + layer * W;
+      output[b] = z;
+      for (int c = 0; c < W; c += LANES)
+        store_as(z + c,
+                 gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
+    }
+  }
+
+  // x += what a layer's output adds to the stream.
+  void add(int layer) {
+    multiply<T>(net.residual[layer], {{output.data(), W}}, count, sums.values.data());
+    for (int b = 0; b < count; b++)
+      for (int c = 0; c < W; c += LANES) {
+        const Vec v = load(x[b] + c) + load(&sums.values[size_t(b) * W + c]) + load(&net.residual_bias[layer][c]);
+        store(x[b] + c, v);
+        store_as(narrow[b] + c, v);
+      }
+  }
+
+  void step() {
+    enter();
+    size_t before = 0;
+    for (int i = 0; i < net.layers; before += net.dilations[i++]) {
+      gate(i, before);
+      if (i < net.layers - 1) add(i);
+    }
+    for (Stream<T>* stream : streams) stream->time++;
+    multiply<T>(net.skips, {{outputs.at.data(), outputs.width}}, count, sums.values.data());
+    rectify([&](int) { return net.skip_bias.data(); });
+    multiply<T>(net.hidden, {{hidden.at.data(), net.skip}}, count, sums.values.data());
+    rectify([&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
+    multiply<T>(net.logits, {{hidden.at.data(), net.skip}}, count, logits.values.data());
+    for (int b = 0; b < count; b++)
+      for (int k = 0; k < CLASSES; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
+  }
+};
+
+template <class T> void Stream<T>::play(const Item* items, int count, int steps) {
+  Band<T> band(net, items, count);
+  for (int b = 0; b < count; b++)
+    if (items[b].latents) band.streams[b]->listen(items[b].latents);
+  for (int t = 0; t < steps; t++) {
+    band.step();
+    for (int b = 0; b < count; b++) {
+      const Item& item = items[b];
+      const float* odds = band.logits[b];
+      const int said = item.forced  ? item.forced[t]
+                       : item.draws ? pick(odds, item.inverse_temperature, item.draws[t])
+                                    : int(std::max_element(odds, odds + CLASSES) - odds);
+      band.streams[b]->code = said;
+      item.codes[t] = uint8_t(said);
+      if (item.logits) std::copy(odds, odds + CLASSES, item.logits + size_t(t) * CLASSES);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,334 @@
+"""The engine of `wavenet.cpp`: built for this processor when first asked for, kept, and called through ctypes.
+
+Nothing of PyTorch is in it, so one build serves any version; PyTorch's extension loader finds the compiler.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musicstar.engines.base import Ask, Said
+from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
+
+LOG = logging.getLogger(__name__)
+SOURCE = Path(__file__).with_name("wavenet.cpp")
+FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread")
+
+
+class Unavailable(RuntimeError):
+    """There is no native engine here; the message says why."""
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """What a build may use.
+
+    Attributes
+    ----------
+    needs : as Linux lists them in /proc/cpuinfo
+    flags : of the compiler
+    bfloat16 : whether products of bfloat16 have an instruction of their own; elsewhere they are slower than float32
+    """
+
+    needs: frozenset[str]
+    flags: tuple[str, ...]
+    bfloat16: bool = False
+
+
+_AVX2 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
+_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+# The fastest first; a later one runs wherever an earlier one does.
+SETS = {
+    "avx512-bf16": InstructionSet(_AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True),
+    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",)),
+    "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
+    "portable": InstructionSet(frozenset(), ()),
+}
+
+
+@cache
+def processor() -> frozenset[str]:
+    """What this processor offers, as Linux names it; empty where nobody says."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return frozenset()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
+
+
+def runnable() -> list[str]:
+    """The instruction sets that this processor has, the fastest first."""
+    return [name for name, needed in SETS.items() if needed.needs <= processor()]
+
+
+def cache_folder() -> Path:
+    """Where builds are kept: MUSICSTAR_CACHE, or a folder of ours where the user's caches are."""
+    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("MUSICSTAR_CACHE") or Path(users) / "musicstar")
+
+
+@cache
+def load(name: str) -> "Library":
+    """The engine for an instruction set, built if it is not yet there.
+
+    Raises
+    ------
+    Unavailable
+        The processor lacks the instruction set, there is no compiler, or it failed.
+    """
+    lacking = SETS[name].needs - processor()
+    if lacking:
+        raise Unavailable(f"this processor has no {', '.join(sorted(lacking))}, which {name} needs")
+    flags = [*FLAGS, *SETS[name].flags]
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.h"))) + SOURCE.read_bytes()
+    digest = hashlib.sha256(sources + " ".join(flags).encode()).hexdigest()[:12]
+    try:
+        path = cache_folder() / f"engine-{name}-{digest}.so"
+        if not path.is_file():
+            _build(path, flags)
+        return Library(path, bfloat16=SETS[name].bfloat16)
+    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
+        # Of all that a build says, what the compiler found.
+        found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)
+        said = found[0] if found else str(error).strip().splitlines()[0]
+        raise Unavailable(f"the engine could not be built ({said})") from error
+
+
+def _build(path: Path, flags: Sequence[str]) -> None:
+    """Compile the engine to a path; two processes that do so at once do not disturb each other."""
+    # On import it says that there is no CUDA, which is of no interest here.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    from torch.utils import cpp_extension
+
+    compiler = cpp_extension.get_cxx_compiler()
+    if shutil.which(compiler) is None:
+        raise Unavailable(f"there is no C++ compiler {compiler} to build it with")
+    LOG.info("building the WaveNet engine with %s; this happens once", compiler)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder, _ninja_found():
+        cpp_extension.load(
+            "engine",
+            [str(SOURCE)],
+            extra_cflags=list(flags),
+            extra_ldflags=["-pthread"],
+            build_directory=folder,
+            with_cuda=False,
+            is_python_module=False,
+        )
+        # Built a second time in one process, PyTorch gives it a number.
+        next(Path(folder).glob("engine*.so")).replace(path)
+
+
+@contextmanager
+def _ninja_found() -> Iterator[None]:
+    """Have the ninja of the Python package found, which lies beside an interpreter that need not be on the path."""
+    import ninja
+
+    before = os.environ["PATH"]
+    os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+class _Sizes(ctypes.Structure):
+    """Of a decoder: layers, channels, skip channels, latents; of an encoder: layers, channels, pool, whether gated."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("layers", "channels", "third", "fourth")]
+
+
+class _Item(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("stream", "latents", "draws", "forced", "codes", "logits")),
+        ("inverse_temperature", ctypes.c_float),
+    ]
+
+
+class Library:
+    """A build, and what is made by it."""
+
+    def __init__(self, path: Path, *, bfloat16: bool) -> None:
+        self.functions = ctypes.CDLL(str(path))
+        self.fast_bfloat16 = bfloat16
+        for kind in ("decoder", "encoder", "stream", "reading"):
+            getattr(self.functions, f"{kind}_new").restype = ctypes.c_void_p
+            getattr(self.functions, f"{kind}_free").argtypes = [ctypes.c_void_p]
+        self._networks: dict[bool, weakref.WeakKeyDictionary[nn.Module, tuple[object, _Made]]] = {
+            precision: weakref.WeakKeyDictionary() for precision in (False, True)
+        }
+
+    def network(self, module: Decoder | Encoder, *, bfloat16: bool) -> "_Made":
+        """A network's weights as products take them; made anew when they have changed."""
+        # What was made for inference alone counts no changes, and can have none.
+        state = [
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)  # noqa: SLF001
+            for tensor in module.state_dict(keep_vars=True).values()
+        ]
+        known = self._networks[bfloat16].get(module)
+        if known is None or known[0] != state:
+            known = state, self._pack(module, bfloat16)
+            self._networks[bfloat16][module] = known
+        return known[1]
+
+    def _pack(self, module: Decoder | Encoder, bfloat16: bool) -> "_Made":
+        config = module.config
+        if isinstance(module, Decoder):
+            kind, dilations = "decoder", module.config.dilations
+            sizes = len(dilations), config.channels, module.config.skip_channels, config.latent_channels
+            parts = ["causal", "condition", "residual", "skip"]
+            names = [f"layers.{i}.{part}" for i in range(len(dilations)) for part in parts]
+            names += ["first_conv", "skip_conv", "condition", "fc", "logits"]
+        else:
+            kind, dilations = "encoder", module.config.dilations
+            sizes = len(dilations), config.channels, config.pool, int(module.config.kind == "glu")
+            names = [f"layers.{i}.{part}" for i in range(len(dilations)) for part in ("dilated", "pointwise")]
+            names = ["first_conv", *names]
+        state = module.state_dict()
+        kept = [
+            state[f"{name}.{what}"].to("cpu", torch.float32).contiguous()
+            for name in names
+            for what in ("weight", "bias")
+        ]
+        pointers = (ctypes.c_void_p * len(kept))(*(tensor.data_ptr() for tensor in kept))
+        spans = (ctypes.c_int32 * len(dilations))(*dilations)
+        return _Made(self, kind, bfloat16, ctypes.byref(_Sizes(*sizes)), spans, pointers)
+
+
+class _Made:
+    """Something that a library made, and gives back once nobody holds it."""
+
+    def __init__(self, library: Library, kind: str, *arguments: Any) -> None:
+        self.pointer = ctypes.c_void_p(getattr(library.functions, f"{kind}_new")(*map(_passed, arguments)))
+        if self.pointer.value is None:
+            raise MemoryError(f"there is no memory for the {kind} of a WaveNet")
+        weakref.finalize(self, getattr(library.functions, f"{kind}_free"), self.pointer)
+
+
+def _passed(argument: Any) -> Any:
+    return argument.pointer if isinstance(argument, _Made) else argument
+
+
+class NativeStream(_Made):
+    """One clip on its way through a decoder."""
+
+    def __init__(self, library: Library, decoder: Decoder, *, bfloat16: bool) -> None:
+        self.decoder = decoder
+        self.network = library.network(decoder, bfloat16=bfloat16)
+        super().__init__(library, "stream", bfloat16, self.network)
+
+
+class NativeEngine:
+    """Streams of one decoder go in bands, each band on a thread.
+
+    Parameters
+    ----------
+    instructions : a key of `SETS`
+    bfloat16 : products of numbers rounded to 8 bits of mantissa, added up in float32
+    threads : 0 as many as PyTorch uses
+
+    Raises
+    ------
+    Unavailable
+        See `load`.
+    """
+
+    def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
+        self._library = load(instructions)
+        self._bfloat16, self._threads = bfloat16, threads
+        self.name = f"native, {instructions}, {'bfloat16' if bfloat16 else 'float32'}"
+
+    @property
+    def threads(self) -> int:
+        """How many are used at most."""
+        return self._threads or torch.get_num_threads()
+
+    def stream(self, decoder: Decoder) -> NativeStream:
+        return NativeStream(self._library, decoder, bfloat16=self._bfloat16)
+
+    def play(self, asks: Sequence[Ask[NativeStream]], steps: int, *, logits: bool = False) -> list[Said]:
+        codes = torch.empty(len(asks), steps, dtype=torch.uint8)
+        odds = torch.empty(len(asks), steps, CLASSES) if logits else None
+        kept: list[Tensor] = []
+
+        def address(tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> int | None:
+            if tensor is None:
+                return None
+            kept.append(tensor.to("cpu", dtype).contiguous())
+            return kept[-1].data_ptr()
+
+        bands = self._bands(asks)
+        items = (_Item * len(asks))(
+            *(
+                _Item(
+                    asks[i].stream.pointer,
+                    address(asks[i].latents),
+                    address(asks[i].draws),
+                    address(asks[i].forced, torch.uint8),
+                    codes[i].data_ptr(),
+                    None if odds is None else odds[i].data_ptr(),
+                    1.0 / asks[i].temperature,
+                )
+                for band in bands
+                for i in band
+            )
+        )
+        sizes = (ctypes.c_int32 * len(bands))(*map(len, bands))
+        if self._library.functions.play(items, sizes, len(bands), steps, self.threads):
+            raise MemoryError("there is no memory for so many streams of a WaveNet at once")
+        return [Said(codes[i].long(), None if odds is None else odds[i]) for i in range(len(asks))]
+
+    def _bands(self, asks: Sequence[Ask[NativeStream]]) -> list[list[int]]:
+        """Which asks go together: those of one decoder, parted as far as keeps all threads busy; the largest first."""
+        together: dict[_Made, list[int]] = {}
+        for i, ask in enumerate(asks):
+            together.setdefault(ask.stream.network, []).append(i)
+        most = -(-len(asks) // self.threads)
+        bands = []
+        for members in together.values():
+            parts = -(-len(members) // most)
+            bands += [members[part::parts] for part in range(parts)]
+        return sorted(bands, key=len, reverse=True)
+
+    def encode(self, encoder: Encoder, blocks: Iterable[Tensor]) -> Tensor:
+        network = self._library.network(encoder, bfloat16=self._bfloat16)
+        reading = _Made(self._library, "reading", self._bfloat16, network)
+        pool, channels = encoder.config.pool, encoder.config.channels
+        means: list[Tensor] = []
+        heard = given = 0
+        for block, last in marking_last(blocks):
+            codes = block.to("cpu", torch.uint8).contiguous()
+            heard += len(codes)
+            room = torch.empty(heard // pool - given, channels)
+            frames = self._library.functions.reading_read(
+                reading.pointer,
+                ctypes.c_void_p(codes.data_ptr()),
+                len(codes),
+                last,
+                self.threads,
+                ctypes.c_void_p(room.data_ptr()),
+            )
+            if frames < 0:
+                raise MemoryError("there is no memory for the encoder of a WaveNet")
+            given += frames
+            means.append(room[:frames].clone())
+        latents: Tensor = encoder.last_conv(torch.cat(means).t()[None].to(encoder.last_conv.weight))[0]
+        return latents

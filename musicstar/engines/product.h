@@ -1,0 +1,285 @@
+// Weights times activations, and what lies between products.
+//
+// Weights W[rows][columns] are packed so that a vector holds rows; activations lie stream after stream (decoder) or
+// moment after moment (encoder). An accumulator adds its columns in their order however many streams there are, so
+// that none hears its company, not even in the last bit.
+//
+// Compiled for one instruction set at a time; the vector type is the compiler's own, so the code is the same for all.
+// Only the product of bfloat16 pairs has an instruction of its own where the processor has it (AVX512_BF16).
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+#include <new>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, MOST = 8;
+#elif defined(__AVX2__)
+constexpr int LANES = 8, MOST = 6;
+#else
+constexpr int LANES = 4, MOST = 4;
+#endif
+// A panel is two vectors of rows, MOST streams wide: as many accumulators as registers hold beside the operands.
+constexpr int PANEL = 2 * LANES, CLASSES = 256, START = CLASSES;
+
+typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Int __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
+inline void store(float* to, Vec v) { *reinterpret_cast<Vec*>(to) = v; }
+inline Vec all(float v) { return v - Vec{}; }
+
+struct bfloat16 {
+  uint16_t bits;
+  bfloat16() = default;
+  explicit bfloat16(float v) {
+    uint32_t u;
+    std::memcpy(&u, &v, 4);
+    bits = uint16_t((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+  }
+};
+
+// `STEP` columns of an activation are multiplied at once.
+template <class T> struct Column;
+
+template <> struct Column<float> {
+  static constexpr int STEP = 1;
+  typedef Vec Weights;
+  static Weights weights(const float* w) { return load(w); }
+  static Vec add(Vec sum, Weights w, const float* x) { return sum + w * *x; }
+};
+
+template <> struct Column<bfloat16> {
+  static constexpr int STEP = 2;
+#if defined(__AVX512BF16__)
+  typedef __m512bh Weights;
+  static Weights weights(const bfloat16* w) { return (__m512bh)_mm512_loadu_si512(w); }
+  static Vec add(Vec sum, Weights w, const bfloat16* x) {
+    int32_t pair;
+    std::memcpy(&pair, x, 4);
+    return (Vec)_mm512_dpbf16_ps((__m512)sum, w, (__m512bh)_mm512_set1_epi32(pair));
+  }
+#else
+  struct Weights {
+    Vec even, odd;
+  };
+  static Weights weights(const bfloat16* w) {
+    Bits pairs = *reinterpret_cast<const Bits*>(w);
+    return {(Vec)(pairs << 16), (Vec)(pairs & 0xffff0000u)};
+  }
+  static Vec add(Vec sum, const Weights& w, const bfloat16* x) {
+    uint32_t pair, low, high;
+    std::memcpy(&pair, x, 4);
+    low = pair << 16, high = pair & 0xffff0000u;
+    float even, odd;
+    std::memcpy(&even, &low, 4);
+    std::memcpy(&odd, &high, 4);
+    return (sum + w.odd * odd) + w.even * even;
+  }
+#endif
+};
+
+constexpr int padded(int n) { return (n + PANEL - 1) / PANEL * PANEL; }
+
+template <class T> struct Aligned {
+  typedef T value_type;
+  Aligned() = default;
+  template <class U> Aligned(const Aligned<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(64)); }
+  template <class U> bool operator==(const Aligned<U>&) const { return true; }
+  template <class U> bool operator!=(const Aligned<U>&) const { return false; }
+};
+template <class T> using Array = std::vector<T, Aligned<T>>;
+
+// Weights given row by row; `row` and `column` say where the packed ones come from, below 0 is a zero.
+template <class T> struct Packed {
+  int rows = 0, columns = 0;
+  Array<T> panels;
+  template <class Value> void pack(int rows_, int columns_, Value value) {
+    rows = padded(rows_), columns = columns_;
+    panels.resize(size_t(rows) * columns);
+    constexpr int STEP = Column<T>::STEP;
+    size_t at = 0;
+    for (int panel = 0; panel < rows; panel += PANEL)
+      for (int k = 0; k < columns; k += STEP)
+        for (int r = panel; r < panel + PANEL; r++)
+          for (int s = 0; s < STEP; s++) panels[at++] = T(r < rows_ ? value(r, k + s) : 0.0f);
+  }
+};
+
+// Where the activations of each stream lie, `columns` of them.
+template <class T> struct Source {
+  const T* const* x;
+  int columns;
+};
+
+// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart.
+template <class T, int N, int P>
+void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
+          float* out, size_t row) {
+  constexpr int STEP = Column<T>::STEP;
+  Vec sum[P][2][N] = {};
+  for (int s = 0; s < count; s++) {
+    const T* x[N];
+    for (int n = 0; n < N; n++) x[n] = sources[s].x[first + n];
+    for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
+      if (P == 1) for (int line = 0; line < P * int(PANEL * STEP * sizeof(T)); line += 64) __builtin_prefetch(ahead + line);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++) {
+        const auto low = Column<T>::weights(w + p * panel), high = Column<T>::weights(w + p * panel + LANES * STEP);
+#pragma GCC unroll 8
+        for (int n = 0; n < N; n++) {
+          sum[p][0][n] = Column<T>::add(sum[p][0][n], low, x[n] + k);
+          sum[p][1][n] = Column<T>::add(sum[p][1][n], high, x[n] + k);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < N; n++)
+#pragma GCC unroll 8
+    for (int p = 0; p < P; p++) {
+      store(out + (first + n) * row + p * PANEL, sum[p][0][n]);
+      store(out + (first + n) * row + p * PANEL + LANES, sum[p][1][n]);
+    }
+}
+
+// Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
+template <class T, int N>
+void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, int from, int to, int block, int blocks) {
+  constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
+  const size_t size = size_t(PANEL) * w.columns, bytes = size * sizeof(T);
+  const auto ahead = [&](int r, int p) {
+    return reinterpret_cast<const char*>(&w.panels[size_t(r) * w.columns]) + p * bytes + p * bytes * block / blocks;
+  };
+  const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
+  int r = from;
+  for (; r + P * PANEL <= to; r += P * PANEL)
+    tile<T, N, P>(&w.panels[size_t(r) * w.columns], size, ahead(r, P), P * share, sources, count, first, out + r, w.rows);
+  for (; r < to; r += PANEL)
+    tile<T, N, 1>(&w.panels[size_t(r) * w.columns], size, ahead(r, 1), share, sources, count, first, out + r, w.rows);
+}
+
+// out[streams][rows] = W x. Weights, the larger part, come by once; all streams pass while a panel is at hand.
+template <class T>
+void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int streams, float* out) {
+  const Source<T>* sources = given.begin();
+  const int count = int(given.size()), blocks = (streams + MOST - 1) / MOST;
+  const int height = blocks == 1 ? w.rows : PANEL;
+  for (int r = 0; r < w.rows; r += height)
+    for (int b = 0, first = 0; b < blocks; b++) {
+      const int n = (streams - first + blocks - b - 1) / (blocks - b);
+      const auto run = [&](auto width) {
+        panels<T, decltype(width)::value>(w, sources, count, first, out, r, r + height, b, blocks);
+      };
+      switch (n) {
+        case 1: run(std::integral_constant<int, 1>()); break;
+        case 2: run(std::integral_constant<int, 2>()); break;
+        case 3: run(std::integral_constant<int, 3>()); break;
+        case 4: run(std::integral_constant<int, 4>()); break;
+        case 5: run(std::integral_constant<int, MOST < 5 ? 1 : 5>()); break;
+        case 6: run(std::integral_constant<int, MOST < 6 ? 1 : 6>()); break;
+        case 7: run(std::integral_constant<int, MOST < 7 ? 1 : 7>()); break;
+        case 8: run(std::integral_constant<int, MOST < 8 ? 1 : 8>()); break;
+      }
+      first += n;
+    }
+}
+
+// 2 to the power of x, |x| <= 60: a polynomial on [-1/2, 1/2], the rest goes into the exponent.
+inline Vec exp2(Vec x) {
+  const Vec shift = all(12582912.0f), rounded = x + shift, f = x - (rounded - shift);
+  Vec p = all(1.5403530e-4f);
+  p = p * f + 1.3333558e-3f;
+  p = p * f + 9.6181291e-3f;
+  p = p * f + 5.5504109e-2f;
+  p = p * f + 2.4022651e-1f;
+  p = p * f + 6.9314718e-1f;
+  p = p * f + 1.0f;
+  return (Vec)((Int)p + ((Int)rounded << 23));
+}
+
+inline Vec within(Vec x, float most) {
+  x = x < most ? x : all(most);
+  return x > -most ? x : all(-most);
+}
+
+constexpr float LOG2E = 1.44269504f;
+
+// sigmoid(g) tanh(s), given -log2(e) g and -2 log2(e) s: one division.
+inline Vec gated(Vec g, Vec s) {
+  const Vec eg = exp2(within(g, 60)), es = exp2(within(s, 60));
+  return (1.0f - es) / ((1.0f + eg) * (1.0f + es));
+}
+
+inline void store_as(float* to, Vec v) { store(to, v); }
+
+inline void store_as(bfloat16* to, Vec v) {
+#if defined(__AVX512BF16__)
+  const auto narrow = _mm512_cvtneps_pbh((__m512)v);
+  std::memcpy(to, &narrow, 2 * LANES);
+#else
+  float wide[LANES];
+  store(wide, v);
+  for (int i = 0; i < LANES; i++) to[i] = bfloat16(wide[i]);
+#endif
+}
+
+// The weights and biases of a network as they are named there, one pointer each.
+struct Reader {
+  const float* const* tensors;
+  const float* next() { return *tensors++; }
+};
+
+void widen(Array<float>& to, const float* from, int n) {
+  to.assign(padded(n), 0.0f);
+  std::copy(from, from + n, to.begin());
+}
+
+// Pairs of what decides and what it lets pass, first all of these and then all of those, in the two vectors of a panel.
+struct Pairs {
+  int channels, width;
+  int row(int r) const {
+    const int channel = r / PANEL * LANES + r % LANES;
+    return channel < channels ? (r % PANEL < LANES ? channel : channels + channel) : -1;
+  }
+  int rows() const { return 2 * width; }
+};
+
+// A code as networks read it.
+inline float level(int code) { return code == START ? 0.0f : float(code) / (CLASSES - 1) - 0.5f; }
+
+// Calls work(0), ..., work(pieces - 1), each once, on some threads; the caller's own is one of them.
+template <class Work> void share(int pieces, int threads, Work work) {
+  std::atomic<int> next{0};
+  std::atomic<bool> failed{false};
+  const auto run = [&] {
+    try {
+      for (int piece; (piece = next++) < pieces;) work(piece);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < std::min(threads, pieces); i++) others.emplace_back(run);
+  run();
+  for (auto& other : others) other.join();
+  if (failed) throw std::bad_alloc();
+}
+
+}  // namespace

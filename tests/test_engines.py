@@ -1,0 +1,287 @@
+"""Engines: each says what the network says, whatever its company; which one plays, and why."""
+
+import math
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from musicstar.config import ConfigError
+from musicstar.engines import choice, native
+from musicstar.engines.base import Ask, Engine
+from musicstar.engines.choice import EngineConfig, choose, engine_for
+from musicstar.engines.native import SETS, NativeEngine, Unavailable
+from musicstar.engines.unrolled import UnrolledEngine
+from musicstar.wavenet import Decoder, DecoderConfig, Encoder, EncoderConfig
+from tests.decoders import PAPER, SMALL, TINY, decoder_of, latents_of
+
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to build the engine with")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An engine, and how far its logits may be from the network's: the largest error, and its root mean square."""
+
+    make: Callable[[], Engine]
+    largest: float
+    typical: float
+
+
+@cache
+def _native(name: str, bfloat16: bool) -> Engine:
+    return NativeEngine(name, bfloat16=bfloat16)
+
+
+def case(name: str) -> Case:
+    """The case of an engine's name; a native one skips where this machine has not got it."""
+    if name == "torch":
+        return Case(UnrolledEngine, 1e-3, 1e-4)
+    instructions, _, precision = name.partition("/")
+    if instructions not in native.runnable():
+        pytest.skip(f"this processor has no {instructions}")
+    if shutil.which("g++") is None:
+        pytest.skip("there is no g++ to build the engine with")
+    # Logits here spread by 3 to 5.
+    bounds = (1e-3, 1e-4) if precision == "float32" else (0.6, 0.08)
+    return Case(lambda: _native(instructions, precision == "bfloat16"), *bounds)
+
+
+NATIVE = [f"{name}/{precision}" for name in SETS for precision in ("float32", "bfloat16")]
+ALL = ["torch", *NATIVE]
+
+
+def replay(engine: Engine, decoder: Decoder, codes: Tensor, latents: Tensor) -> Tensor:
+    """The logits, Tensor[B, 256, T], of an engine that is made to say given codes."""
+    streams = [engine.stream(decoder) for _ in codes]
+    pool, logits = decoder.config.pool, []
+    for start in range(0, codes.shape[1], pool):
+        steps = min(pool, codes.shape[1] - start)
+        asks = [
+            Ask(stream=stream, latents=latent[:, start // pool], forced=own[start : start + steps])
+            for stream, latent, own in zip(streams, latents, codes, strict=True)
+        ]
+        said = engine.play(asks, steps, logits=True)
+        assert torch.equal(torch.stack([one.codes for one in said]), codes[:, start : start + steps])
+        logits.append(torch.stack([one.logits for one in said if one.logits is not None]))
+    return torch.cat(logits, 1).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("config", "batch"), [(PAPER, 1), (SMALL, 2), (TINY, 9)], ids=["paper", "small", "tiny"])
+@pytest.mark.parametrize("name", ALL)
+def test_an_engine_gives_the_logits_of_the_teacher_forced_pass(name: str, config: DecoderConfig, batch: int) -> None:
+    engine = case(name)
+    samples = 3000
+    decoder = decoder_of(config)
+    latents = latents_of(batch, math.ceil(samples / config.pool), config.latent_channels)
+    codes = torch.randint(0, 256, (batch, samples))
+    with torch.no_grad():
+        expected = decoder(codes, latents)
+    assert expected.std(1).mean() > 0.5
+    assert expected.argmax(1).unique().numel() > 10
+    error = replay(engine.make(), decoder, codes, latents) - expected
+    assert error.abs().max() < engine.largest
+    assert error.square().mean().sqrt() < engine.typical
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_company_changes_not_a_bit(name: str) -> None:
+    engine = case(name).make()
+    decoder, batch = decoder_of(TINY), 21
+    latents, codes = latents_of(batch, 3), torch.randint(0, 256, (batch, 60))
+    together = replay(engine, decoder, codes, latents)
+    for b in range(0, batch, 4):
+        assert torch.equal(replay(engine, decoder, codes[b : b + 1], latents[b : b + 1])[0], together[b])
+
+
+@pytest.mark.parametrize("name", ["torch", "portable/float32"])
+def test_streams_keep_their_past_when_their_company_changes(name: str) -> None:
+    engine = case(name).make()
+    decoder, latents = decoder_of(TINY), latents_of(3, 1)[..., 0]
+    codes = torch.randint(0, 256, (3, 60))
+    alone = replay(engine, decoder, codes, latents[..., None].expand(-1, -1, 3))
+    streams = [engine.stream(decoder) for _ in range(3)]
+    done = [0, 0, 0]
+    heard: list[list[Tensor]] = [[], [], []]
+    for turn, members in enumerate(([0, 1], [0, 1, 2], [2], [1, 2], [0, 2], [0, 1, 2], [1], [0, 1])):
+        asks = [
+            Ask(
+                stream=streams[b],
+                latents=None if done[b] else latents[b],
+                forced=codes[b, done[b] : done[b] + 7 + turn % 3],
+            )
+            for b in members
+        ]
+        steps = 7 + turn % 3
+        for b, said in zip(members, engine.play(asks, steps, logits=True), strict=True):
+            assert said.logits is not None
+            heard[b].append(said.logits)
+            done[b] += steps
+    for b in range(3):
+        own = torch.cat(heard[b]).t()
+        torch.testing.assert_close(own, alone[b][:, : own.shape[1]], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("kind", ["universal", "glu"])
+@pytest.mark.parametrize("sizes", [[1700], [500, 1, 2, 300, 897], [90] * 18 + [80]])
+def test_an_engine_reads_a_clip_as_the_encoder_does(name: str, kind: str, sizes: list[int]) -> None:
+    engine = case(name).make()
+    torch.manual_seed(0)
+    sizes_of = {"blocks": 2, "layers": 5, "channels": 12, "latent_channels": 7, "pool": 80}
+    config = EncoderConfig(kind=kind, **sizes_of)  # type: ignore[arg-type]
+    encoder = Encoder(config)
+    codes = torch.randint(0, 256, (1700,))
+    with torch.inference_mode():
+        expected = encoder(codes[None])[0]
+        read = engine.encode(encoder, torch.split(codes, sizes))
+    assert expected.std() > 0.1
+    bound = 2e-2 if name.endswith("bfloat16") else 1e-5
+    torch.testing.assert_close(read, expected, atol=bound * float(expected.std()), rtol=0)
+
+
+def test_a_paper_size_encoder_is_read_alike() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(kind="glu", blocks=1, layers=14, channels=128))
+    codes = torch.randint(0, 256, (9_700,))
+    engine = choose(EngineConfig()).engine
+    with torch.inference_mode():
+        expected = encoder(codes[None])[0]
+        read = engine.encode(encoder, torch.split(codes, 4_000))
+    assert read.shape == expected.shape == (64, 12)
+    torch.testing.assert_close(read, expected, atol=1e-4 * float(expected.std()), rtol=0)
+
+
+@NEEDS_COMPILER
+def test_weights_that_change_are_packed_anew() -> None:
+    engine = _native("portable", False)
+    decoder, latents = decoder_of(TINY), latents_of(1, 1)
+    codes = torch.randint(0, 256, (1, 20))
+    before = replay(engine, decoder, codes, latents)
+    with torch.no_grad():
+        decoder.get_parameter("logits.bias").add_(1.0)
+    torch.testing.assert_close(replay(engine, decoder, codes, latents), before + 1)
+
+
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+@NEEDS_COMPILER
+def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
+    program = tmp_path / "check"
+    flags = ["-std=c++17", "-O1", "-g", "-Wno-psabi", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
+    flags += SETS[native.runnable()[0]].flags
+    source = Path(__file__).with_name("engine_check.cpp")
+    built = subprocess.run(
+        ["g++", *flags, source, "-o", program, "-pthread"], capture_output=True, text=True, check=False
+    )
+    if "cannot find" in built.stderr:
+        pytest.skip(f"the compiler has no {sanitizer} sanitizer")
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    numbers = [float(line) for line in ran.stdout.split()]
+    assert len(numbers) == 12
+    assert all(map(math.isfinite, numbers))
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Nothing has been built or chosen yet; where builds go."""
+    monkeypatch.setenv("MUSICSTAR_CACHE", str(tmp_path / "cache"))
+    native.load.cache_clear()
+    choice.choose.cache_clear()
+    return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def chosen_anew() -> None:
+    choice.choose.cache_clear()
+
+
+def test_without_a_compiler_plain_pytorch_plays(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    chosen = choose(EngineConfig())
+    assert isinstance(chosen.engine, UnrolledEngine)
+    assert "there is no C++ compiler no-such-compiler" in chosen.why
+
+
+def test_a_compiler_that_fails_is_quoted(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "c++"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" != -c ] && [ "$#" -lt 3 ] && exec g++ "$@"\necho "error: no space left" >&2\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    chosen = choose(EngineConfig())
+    assert isinstance(chosen.engine, UnrolledEngine)
+    assert "could not be built" in chosen.why
+    assert "no space left" in chosen.why
+    assert list(fresh.iterdir()) == []
+
+
+def test_instructions_that_the_processor_lacks_are_refused(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "processor", lambda: frozenset({"avx2", "fma"}))
+    chosen = choose(EngineConfig(engine="avx512"))
+    assert isinstance(chosen.engine, UnrolledEngine)
+    assert "no avx512bw" in chosen.why
+    assert native.runnable() == ["portable"]
+    with pytest.raises(Unavailable, match="which avx2 needs"):
+        NativeEngine("avx2")
+
+
+@NEEDS_COMPILER
+def test_a_build_is_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    (kept,) = fresh.iterdir()
+    native.load.cache_clear()
+    choice.choose.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    assert list(fresh.iterdir()) == [kept]
+
+
+def test_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert EngineConfig.from_environment() == EngineConfig()
+    monkeypatch.setenv("MUSICSTAR_ENGINE", "torch")
+    monkeypatch.setenv("MUSICSTAR_PRECISION", "bfloat16")
+    monkeypatch.setenv("MUSICSTAR_THREADS", "3")
+    assert EngineConfig.from_environment() == EngineConfig(engine="torch", precision="bfloat16", threads=3)
+    assert isinstance(engine_for(decoder_of(TINY)), UnrolledEngine)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("MUSICSTAR_ENGINE", "mkl", "engine is 'mkl', expected one of auto, torch, avx512-bf16"),
+        ("MUSICSTAR_PRECISION", "half", "precision is 'half', expected one of float32, bfloat16"),
+        ("MUSICSTAR_THREADS", "-1", "MUSICSTAR_THREADS is '-1', expected a whole number from 0"),
+    ],
+)
+def test_what_is_asked_for_in_vain_is_told(
+    variable: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError, match=sentence):
+        EngineConfig.from_environment()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_graphs_play_what_steps_play() -> None:
+    decoder = decoder_of(SMALL).cuda()
+    latents, draws = latents_of(3, 1, SMALL.latent_channels)[..., 0], torch.rand(3, 180)
+
+    def said(decoder: Decoder) -> Tensor:
+        engine = engine_for(decoder) if decoder.logits.weight.is_cuda else UnrolledEngine()
+        streams = [engine.stream(decoder) for _ in latents]
+        asks = [Ask(stream=s, latents=z, draws=d) for s, z, d in zip(streams, latents, draws, strict=True)]
+        first = engine.play(asks, 130)
+        later = [Ask(stream=s, draws=d[130:]) for s, d in zip(streams, draws, strict=True)]
+        second = engine.play(later, 50)
+        return torch.stack([torch.cat([a.codes, b.codes]) for a, b in zip(first, second, strict=True)]).cpu()
+
+    on_gpu = said(decoder)
+    assert (on_gpu == said(decoder.cpu())).float().mean() > 0.9
