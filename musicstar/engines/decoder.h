@@ -17,20 +17,20 @@ struct AnyDecoder {
 template <class T> struct Decoder : AnyDecoder {
   int layers, channels, width, skip, latent;
   std::vector<int> dilations;
-  std::vector<Packed<T>> causal, residual;
+  std::vector<Packed<T>> causal, out;  // out: what is added to the stream, and below it the skip; the last only skips
   std::vector<Array<float>> residual_bias;
-  Packed<T> skips, hidden, logits;
+  Packed<T> first_skip, hidden, logits;
   Packed<float> conditions;
   Array<float> past_tap, present_tap, first_bias, condition_bias, skip_bias, logits_bias;
 
   Decoder(const DecoderSizes& sizes, const int32_t* dilations_, Reader from)
       : layers(sizes.layers), channels(sizes.channels), width(padded(sizes.channels)), skip(padded(sizes.skip)),
-        latent(sizes.latent), dilations(dilations_, dilations_ + sizes.layers), causal(layers), residual(layers),
+        latent(sizes.latent), dilations(dilations_, dilations_ + sizes.layers), causal(layers), out(layers),
         residual_bias(layers) {
     const int C = channels, S = sizes.skip;
     const Pairs pairs{C, width};
     const auto scale = [](int r) { return r % PANEL < LANES ? -LOG2E : -2 * LOG2E; };
-    std::vector<const float*> skip_weights, condition_weights;
+    std::vector<const float*> condition_weights;
     skip_bias.assign(skip, 0.0f);
     condition_bias.assign(size_t(layers) * pairs.rows() + skip, 0.0f);
     for (int i = 0; i < layers; i++) {
@@ -44,23 +44,24 @@ template <class T> struct Decoder : AnyDecoder {
       for (int r = 0; r < pairs.rows(); r++)
         if (const int row = pairs.row(r); row >= 0)
           condition_bias[size_t(i) * pairs.rows() + r] = scale(r) * (bias[row] + latent_bias[row]);
-      const float* out = from.next();
-      residual[i].pack(C, width, [&](int r, int k) { return k < C ? out[size_t(r) * C + k] : 0.0f; });
+      const float* residual = from.next();
       widen(residual_bias[i], from.next(), C);
-      skip_weights.push_back(from.next());
-      const float* skip_of_layer = from.next();
-      for (int r = 0; r < S; r++) skip_bias[r] += skip_of_layer[r];
+      const float *skip_weight = from.next(), *bias_of_skip = from.next();
+      const int stream_rows = i < layers - 1 ? width : 0;
+      out[i].pack(stream_rows + skip, width, [&](int r, int k) {
+        if (k >= C) return 0.0f;
+        if (r < stream_rows) return r < C ? residual[size_t(r) * C + k] : 0.0f;
+        return r - stream_rows < S ? skip_weight[size_t(r - stream_rows) * C + k] : 0.0f;
+      });
+      for (int r = 0; r < S; r++) skip_bias[r] += bias_of_skip[r];
     }
     const float *taps = from.next(), *first = from.next();
     past_tap.assign(width, 0.0f), present_tap = past_tap;
     for (int c = 0; c < C; c++) past_tap[c] = taps[2 * c], present_tap[c] = taps[2 * c + 1];
     widen(first_bias, first, C);
-    skip_weights.push_back(from.next());
-    const float* skip_of_first = from.next();
-    for (int r = 0; r < S; r++) skip_bias[r] += skip_of_first[r];
-    skips.pack(S, (layers + 1) * width, [&](int r, int k) {
-      return k % width < C ? skip_weights[k / width][size_t(r) * C + k % width] : 0.0f;
-    });
+    const float *skip_weight = from.next(), *bias_of_skip = from.next();
+    for (int r = 0; r < S; r++) skip_bias[r] += bias_of_skip[r];
+    first_skip.pack(S, width, [&](int r, int k) { return k < C ? skip_weight[size_t(r) * C + k] : 0.0f; });
     condition_weights.push_back(from.next());
     const float *hidden_latent_bias = from.next(), *fc = from.next(), *fc_bias = from.next();
     for (int r = 0; r < S; r++)
@@ -157,22 +158,22 @@ template <class T> struct Band {
   const Decoder<T>& net;
   std::vector<Stream<T>*> streams;
   const int count, W;
-  Rows<float> x, sums, logits;
-  Rows<T> narrow, outputs, hidden;  // x as products take it; gated outputs of all layers and the first inputs
-  std::vector<const T*> past, output;
+  Rows<float> x, sums, skips, logits;
+  Rows<T> narrow, z, hidden;  // narrow: x as products take it
+  std::vector<const T*> past;
 
   Band(const Decoder<T>& net_, const Item* items, int count_)
-      : net(net_), count(count_), W(net_.width), x(count, W), sums(count, std::max(2 * W, net.skip)),
-        logits(count, CLASSES), narrow(count, W), outputs(count, (net.layers + 1) * W), hidden(count, net.skip),
-        past(count), output(count) {
+      : net(net_), count(count_), W(net_.width), x(count, W), sums(count, std::max(2 * W, W + net.skip)),
+        skips(count, net.skip), logits(count, CLASSES), narrow(count, W), z(count, W), hidden(count, net.skip),
+        past(count) {
     for (int b = 0; b < count; b++) streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
   }
 
-  // hidden = ReLU(sums + bias), a bias for each stream.
-  template <class Bias> void rectify(Bias bias) {
+  // hidden = ReLU(values + bias), a bias for each stream.
+  template <class Bias> void rectify(const float* values, Bias bias) {
     for (int b = 0; b < count; b++)
       for (int r = 0; r < net.skip; r += LANES) {
-        const Vec v = load(&sums.values[size_t(b) * net.skip + r]) + load(bias(b) + r);
+        const Vec v = load(values + size_t(b) * net.skip + r) + load(bias(b) + r);
         store_as(hidden[b] + r, v > 0.0f ? v : Vec{});
       }
   }
@@ -185,10 +186,10 @@ template <class T> struct Band {
         const Vec v = load(&net.first_bias[c]) + load(&net.past_tap[c]) * before + load(&net.present_tap[c]) * now;
         store(x[b] + c, v);
         store_as(narrow[b] + c, v);
-        store_as(outputs[b] + net.layers * W + c, v);
       }
       stream.previous = stream.code;
     }
+    multiply<T>(net.first_skip, {{narrow.at.data(), W}}, count, skips.values.data());
   }
 
   // z = sigmoid(gate) tanh(signal) of a layer, whose ring begins `before` moments into the streams' memory.
@@ -199,23 +200,26 @@ template <class T> struct Band {
     for (int b = 0; b < count; b++) {
       std::memcpy(const_cast<T*>(past[b]), narrow[b], sizeof(T) * W);
       const float *sum = &sums.values[size_t(b) * 2 * W], *more = &streams[b]->conditions[size_t(layer) * 2 * W];
-      T* z = outputs[b] + layer * W;
-      output[b] = z;
       for (int c = 0; c < W; c += LANES)
-        store_as(z + c,
+        store_as(z[b] + c,
                  gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
     }
   }
 
-  // x += what a layer's output adds to the stream.
+  // What a layer adds to the stream, all but the last one, and to the skips.
   void add(int layer) {
-    multiply<T>(net.residual[layer], {{output.data(), W}}, count, sums.values.data());
-    for (int b = 0; b < count; b++)
-      for (int c = 0; c < W; c += LANES) {
-        const Vec v = load(x[b] + c) + load(&sums.values[size_t(b) * W + c]) + load(&net.residual_bias[layer][c]);
+    const Packed<T>& out = net.out[layer];
+    const int stream_rows = out.rows - net.skip;
+    multiply<T>(out, {{z.at.data(), W}}, count, sums.values.data());
+    for (int b = 0; b < count; b++) {
+      const float* sum = &sums.values[size_t(b) * out.rows];
+      for (int c = 0; c < stream_rows; c += LANES) {
+        const Vec v = load(x[b] + c) + load(sum + c) + load(&net.residual_bias[layer][c]);
         store(x[b] + c, v);
         store_as(narrow[b] + c, v);
       }
+      for (int r = 0; r < net.skip; r += LANES) store(skips[b] + r, load(skips[b] + r) + load(sum + stream_rows + r));
+    }
   }
 
   void step() {
@@ -223,13 +227,12 @@ template <class T> struct Band {
     size_t before = 0;
     for (int i = 0; i < net.layers; before += net.dilations[i++]) {
       gate(i, before);
-      if (i < net.layers - 1) add(i);
+      add(i);
     }
     for (Stream<T>* stream : streams) stream->time++;
-    multiply<T>(net.skips, {{outputs.at.data(), outputs.width}}, count, sums.values.data());
-    rectify([&](int) { return net.skip_bias.data(); });
+    rectify(skips.values.data(), [&](int) { return net.skip_bias.data(); });
     multiply<T>(net.hidden, {{hidden.at.data(), net.skip}}, count, sums.values.data());
-    rectify([&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
+    rectify(sums.values.data(), [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
     multiply<T>(net.logits, {{hidden.at.data(), net.skip}}, count, logits.values.data());
     for (int b = 0; b < count; b++)
       for (int k = 0; k < CLASSES; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
