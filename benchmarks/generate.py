@@ -1,20 +1,26 @@
-"""How fast the WaveNet decoder is sampled, against a plain generator and against the machine's own limit.
+"""How fast WaveNets are sampled and read, against a naive generator and against the machine's own limit.
 
-Run as `python -m benchmarks.generate` from the root of the repository; `--quick` stays below 50 s, `--json`
-prints one JSON object. Weights are random: the time does not depend on them. The plain generator keeps a
-queue for each layer and does, sample by sample, what the network's description says, as a reader of the
-paper would. The machine's limit is the rate of a large float32 matrix product on the same threads; products
-with the latents are not counted as work, since they are done once per 50 ms. One thread is the default:
-products of one clip are too small to share, and a second thread that waits for a busy core makes them many
-times slower.
+Run as `python -m benchmarks.generate` from the root of the repository; `--quick` stays below 50 s, `--json` prints
+one JSON object, `--plot FILE.html` draws it. Weights are random: the time does not depend on them.
+
+The naive generator does, sample by sample, what the network's description says: each layer keeps a queue of its past
+inputs, takes two of them through its own convolution, and so on to a softmax that is drawn from.
+
+The machine's limit is the rate of a large matrix product on the same threads, in float32; in bfloat16 where the
+processor has an instruction for it. Products with the latents are not counted as work, since they are done once per
+50 ms. All engines, the naive generator and the limit take turns of a fraction of a second in one run, and ratios are
+medians of those within a turn: the machine may be shared.
 """
 
 import argparse
 import json
+import statistics
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +28,18 @@ from torch import Tensor
 
 from musicstar.audio import SAMPLE_RATE
 from musicstar.config import load_table
-from musicstar.generate import generate
-from musicstar.wavenet import Decoder, DecoderConfig, scale
+from musicstar.doctor import cores, processor_name
+from musicstar.engines import native
+from musicstar.engines.base import Ask, Engine
+from musicstar.engines.choice import EngineConfig, choose
+from musicstar.engines.unrolled import UnrolledEngine
+from musicstar.files import write_whole
+from musicstar.wavenet import Decoder, DecoderConfig, DecoderLayer, Encoder, EncoderConfig, scale
 
 CONFIGURATIONS = {"paper": "wavenet-mixture", "small": "wavenet-small-mixture"}
+NAIVE, LIMIT, LIMIT_BFLOAT16 = "naive", "limit float32", "limit bfloat16"
+MOST_STEPS = 10_000
+COLOURS = ("#8a5a83", "#1f4a5c", "#3f7f86", "#c2703d")
 
 
 @dataclass(frozen=True)
@@ -34,122 +48,307 @@ class Speed:
 
     Attributes
     ----------
-    size : of the decoder, one of `CONFIGURATIONS`
+    what : "decoder" or "encoder"
+    size : one of `CONFIGURATIONS`
     samples_per_s : over all clips of the batch
     real_time_factor : seconds of audio made per second; above 1 is faster than real time
     gflops : billions of multiplications and additions per second
-    share_of_gemm : of the machine's rate, 0 to 1
-    times_plain : speed over the plain generator's at the same batch
+    share_of_limit : of the machine's rate, 0 to 1
+    times_naive : speed over the naive generator's at the same batch; 0 for encoders
+    times_naive_alone : over the naive generator's at batch 1
+    memory_mb : by how much the process grew at most
     """
 
+    what: str
     size: str
+    engine: str
     batch: int
     samples_per_s: float
     real_time_factor: float
     gflops: float
-    share_of_gemm: float
-    times_plain: float
+    share_of_limit: float
+    times_naive: float
+    times_naive_alone: float
+    memory_mb: float
 
 
-def flops_per_sample(config: DecoderConfig) -> int:
+def decoder_flops(config: DecoderConfig) -> int:
     """Multiplications and additions of a decoder's products for one sample, latents aside."""
     width, skip = config.channels, config.skip_channels
     layer = 2 * width * 2 * width + width * width + width * skip
     return 2 * (len(config.dilations) * layer + width * skip + skip * skip + skip * 256)
 
 
-def best_s(work: Callable[[], object], *, repeats: int) -> float:
-    """Seconds of the fastest of some runs; the others were disturbed."""
-    durations_s = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        durations_s.append(time.perf_counter() - began)
-    return min(durations_s)
+def encoder_flops(config: EncoderConfig) -> int:
+    """Multiplications and additions of an encoder's products for one sample."""
+    return 2 * len(config.dilations) * config.channels**2 * (5 if config.kind == "glu" else 4)
 
 
-def gemm_gflops() -> float:
-    """The machine's rate at a float32 product of two 2048 x 2048 matrices."""
-    a, b = torch.randn(2, 2048, 2048)
-    a @ b
-    return 2 * 2048**3 / best_s(lambda: a @ b, repeats=5) / 1e9
+class _Queue:
+    """The past inputs of a layer, Tensor[B, channels, dilation + 1], written round and round."""
+
+    def __init__(self, batch: int, channels: int, dilation: int) -> None:
+        self._samples = torch.zeros(batch, channels, dilation + 1)
+        self._at = 0
+
+    def push(self, x: Tensor) -> None:
+        self._samples[..., self._at] = x[..., 0]
+        self._at = (self._at + 1) % self._samples.shape[2]
+
+    def pair(self) -> Tensor:
+        """The sample `dilation` ago and the present one, Tensor[B, channels, 2]."""
+        return torch.stack([self._samples[..., self._at], self._samples[..., self._at - 1]], 2)
 
 
 @torch.inference_mode()
-def plain(decoder: Decoder, latents: Tensor, samples: int) -> Tensor:
-    """Sample codes, Tensor[B, samples], from latents of one frame, Tensor[B, C, 1]."""
-    state = {name: tensor.squeeze(-1) for name, tensor in decoder.state_dict().items()}
-    batch, width = len(latents), decoder.config.channels
-    queues = [deque([torch.zeros(batch, width)] * d, maxlen=d) for d in decoder.config.dilations]
-    latents = latents[..., 0]
-
-    def product(name: str, x: Tensor) -> Tensor:
-        return F.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    before = previous = torch.zeros(batch, 1)
-    codes = []
-    for _ in range(samples):
-        taps = state["first_conv.weight"][:, 0]
-        x = before * taps[:, 0] + previous * taps[:, 1] + state["first_conv.bias"]
-        skips = product("skip_conv", x)
-        for i, queue in enumerate(queues):
-            name = f"layers.{i}"
-            past, present = state[f"{name}.causal.weight"].unbind(-1)
-            mixed = F.linear(queue[0], past) + F.linear(x, present, state[f"{name}.causal.bias"])
-            gate, signal = (mixed + product(f"{name}.condition", latents)).chunk(2, 1)
+def naive(decoder: Decoder, latents: Tensor) -> Iterator[Tensor]:
+    """Codes, Tensor[B, 1], one after another, from latents of one frame, Tensor[B, C, 1]."""
+    queues = [_Queue(len(latents), decoder.config.channels, dilation) for dilation in decoder.config.dilations]
+    layers = [cast(DecoderLayer, layer) for layer in decoder.layers]
+    heard = torch.zeros(len(latents), 1, 2)
+    while True:
+        x = F.conv1d(heard, decoder.first_conv.weight, decoder.first_conv.bias)
+        skips = decoder.skip_conv(x)
+        for queue, layer in zip(queues, layers, strict=True):
+            queue.push(x)
+            mixed = F.conv1d(queue.pair(), layer.causal.weight, layer.causal.bias) + layer.condition(latents)
+            gate, signal = mixed.chunk(2, 1)
             z = torch.sigmoid(gate) * torch.tanh(signal)
-            queue.append(x)
-            x = x + product(f"{name}.residual", z)
-            skips = skips + product(f"{name}.skip", z)
-        hidden = F.relu(product("fc", F.relu(skips)) + product("condition", latents))
-        code = torch.multinomial(torch.softmax(product("logits", hidden), 1), 1)
-        codes.append(code)
-        before, previous = previous, scale(code)
-    return torch.cat(codes, 1)
+            x = x + layer.residual(z)
+            skips = skips + layer.skip(z)
+        hidden = F.relu(decoder.fc(F.relu(skips)) + decoder.condition(latents))
+        code = torch.multinomial(torch.softmax(decoder.logits(hidden)[..., 0], 1), 1)
+        yield code
+        heard = torch.stack([heard[..., 1], scale(code)], 2)
 
 
-def measure(size: str, batch: int, *, gemm: float, frames: int, repeats: int) -> Speed:
-    """Sample `frames` latent frames of `batch` clips, and fewer with the plain generator."""
-    config = DecoderConfig(**load_table(CONFIGURATIONS[size])["network"]["decoder"])
-    decoder = Decoder(config)
-    latents = torch.randn(batch, config.latent_channels, frames)
-    plain(decoder, latents[..., :1], 5)
-    samples = frames * config.pool
-    rate = samples * batch / best_s(lambda: generate(decoder, latents), repeats=repeats)
-    few = 100
-    plain_rate = few * batch / best_s(lambda: plain(decoder, latents[..., :1], few), repeats=repeats)
-    gflops = rate * flops_per_sample(config) / 1e9
-    return Speed(size, batch, rate, rate / SAMPLE_RATE, gflops, gflops / gemm, rate / plain_rate)
+Work = Callable[[int], object]
+
+
+class Runner:
+    """Something that can be done any number of times, and how long that takes."""
+
+    def __init__(self, make: Callable[[], Work], *, turn_s: float, most: int = 1_000_000) -> None:
+        resident = _resident_mb(reset=True)
+        self._work, self._turn_s, self._most = make(), turn_s, most
+        self.times = max(1, min(most, 4))
+        self.seconds_each()
+        self.memory_mb = _resident_mb(peak=True) - resident
+
+    def seconds_each(self) -> float:
+        """Seconds for one, over as many as last a turn."""
+        began_s = time.perf_counter()
+        self._work(self.times)
+        each_s = (time.perf_counter() - began_s) / self.times
+        self.times = max(1, min(self._most, round(self._turn_s / each_s)))
+        return each_s
+
+
+def _resident_mb(*, reset: bool = False, peak: bool = False) -> float:
+    """Memory of this process now, or at its most since the last reset; 0 where Linux does not say."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmHWM" if peak else "VmRSS"].split()[0]) / 1024
+
+
+def engines(threads: int) -> dict[str, Engine]:
+    """All that run here, by name."""
+    found: dict[str, Engine] = {"torch": UnrolledEngine()}
+    for precision in ("float32", "bfloat16"):
+        engine = choose(EngineConfig(precision=precision, threads=threads)).engine
+        found[engine.name] = engine
+    return found
+
+
+def limits(turn_s: float) -> dict[str, Runner]:
+    """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions."""
+    a, b = torch.randn(2, 2048, 2048)
+    found = {LIMIT: Runner(lambda: lambda n: [a @ b for _ in range(n)], turn_s=turn_s)}
+    if native.SETS[native.runnable()[0]].bfloat16:
+        c, d = a.bfloat16(), b.bfloat16()
+        found[LIMIT_BFLOAT16] = Runner(lambda: lambda n: [c @ d for _ in range(n)], turn_s=turn_s)
+    return found
+
+
+def _plays(engine: Engine, decoder: Decoder, batch: int) -> Work:
+    streams = [engine.stream(decoder) for _ in range(batch)]
+    latents, draws = torch.randn(batch, decoder.config.latent_channels), torch.rand(batch, MOST_STEPS)
+
+    def work(steps: int) -> None:
+        asks = [Ask(stream=s, latents=z, draws=u[:steps]) for s, z, u in zip(streams, latents, draws, strict=True)]
+        engine.play(asks, steps)
+
+    return work
+
+
+def _plays_naively(decoder: Decoder, batch: int) -> Work:
+    codes = naive(decoder, torch.randn(batch, decoder.config.latent_channels, 1))
+    return lambda steps: [next(codes) for _ in range(steps)]
+
+
+def _reads(engine: Engine, encoder: Encoder, samples: int) -> Work:
+    codes = torch.randint(0, 256, (samples,))
+
+    def work(times: int) -> None:
+        with torch.inference_mode():
+            for _ in range(times):
+                engine.encode(encoder, torch.split(codes, 16_384))
+
+    return work
+
+
+def measure(
+    what: str,
+    size: str,
+    batch: int,
+    works: Mapping[str, Callable[[], Work]],
+    *,
+    flops: float,
+    samples: int,
+    turns: int,
+    turn_s: float,
+    alone_s: float = 0.0,
+) -> list[Speed]:
+    """Take turns at some works, each of which makes `samples` samples of a clip at a time.
+
+    `alone_s` is what a sample takes the naive generator at batch 1.
+    """
+    rates = limits(turn_s)
+    most = MOST_STEPS if what == "decoder" else 1_000_000
+    runners = rates | {name: Runner(make, turn_s=turn_s, most=most) for name, make in works.items()}
+    spent: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(turns):
+        for name, runner in runners.items():
+            spent[name].append(runner.seconds_each())
+    speeds = []
+    for name in works:
+        limit = LIMIT_BFLOAT16 if "bfloat16" in name and LIMIT_BFLOAT16 in rates else LIMIT
+        work_of_limit = 2 * 2048**3 / (flops * samples * batch)
+        share = statistics.median(
+            limit_s / s / work_of_limit for limit_s, s in zip(spent[limit], spent[name], strict=True)
+        )
+        each_s = statistics.median(spent[name])
+        rate = samples * batch / each_s
+        naively = spent.get(NAIVE)
+        times = statistics.median(n / s for n, s in zip(naively, spent[name], strict=True)) if naively else 0.0
+        speeds.append(
+            Speed(
+                what,
+                size,
+                name,
+                batch,
+                samples_per_s=rate,
+                real_time_factor=rate / SAMPLE_RATE,
+                gflops=rate * flops / 1e9,
+                share_of_limit=share,
+                times_naive=times,
+                times_naive_alone=rate * alone_s if alone_s else times,
+                memory_mb=runners[name].memory_mb,
+            )
+        )
+    return speeds
+
+
+def measure_all(*, batches: list[int], threads: int, quick: bool, progress: Callable[[Speed], None]) -> list[Speed]:
+    """Both sizes of decoders at each batch, and of encoders."""
+    turns, turn_s = (2, 0.2) if quick else (9, 0.4)
+    speeds: list[Speed] = []
+
+    def keep(found: list[Speed]) -> None:
+        speeds.extend(found)
+        for speed in found:
+            progress(speed)
+
+    playing = engines(threads)
+    for size, name in CONFIGURATIONS.items():
+        config = DecoderConfig(**load_table(name)["network"]["decoder"])
+        decoder = Decoder(config)
+        alone_s = 0.0
+        for batch in batches:
+            works: dict[str, Callable[[], Work]] = {
+                name: partial(_plays, engine, decoder, batch) for name, engine in playing.items()
+            }
+            works[NAIVE] = partial(_plays_naively, decoder, batch)
+            flops = decoder_flops(config)
+            found = measure(
+                "decoder", size, batch, works, flops=flops, samples=1, turns=turns, turn_s=turn_s, alone_s=alone_s
+            )
+            alone_s = alone_s or 1 / next(speed.samples_per_s for speed in found if speed.engine == NAIVE)
+            keep(found)
+    for size, name in CONFIGURATIONS.items():
+        reading = EncoderConfig(**load_table(name)["network"]["encoder"])
+        encoder, samples = Encoder(reading), SAMPLE_RATE // 2 if quick else 4 * SAMPLE_RATE
+        reads = {name: partial(_reads, engine, encoder, samples) for name, engine in playing.items()}
+        keep(
+            measure(
+                "encoder", size, 1, reads, flops=encoder_flops(reading), samples=samples, turns=turns, turn_s=turn_s
+            )
+        )
+    return speeds
+
+
+def drawn(speeds: list[Speed], machine: str) -> str:
+    """Shares of the machine's limit and speeds as one HTML page that needs nothing else."""
+    from plotly.graph_objects import Bar
+    from plotly.subplots import make_subplots
+
+    places = [f"{speed.size} {speed.what}, batch {speed.batch}" for speed in speeds]
+    figure = make_subplots(1, 2, subplot_titles=["share of the machine's limit", "times real time"], shared_yaxes=True)
+    for column, field in ((1, "share_of_limit"), (2, "real_time_factor")):
+        for name, colour in zip(dict.fromkeys(speed.engine for speed in speeds), COLOURS, strict=False):
+            rows = [(p, getattr(s, field)) for p, s in zip(places, speeds, strict=True) if s.engine == name]
+            bar = Bar(
+                x=[value for _, value in rows],
+                y=[place for place, _ in rows],
+                orientation="h",
+                name=name,
+                marker_color=colour,
+                showlegend=column == 1,
+            )
+            figure.add_trace(bar, row=1, col=column)
+    figure.update_xaxes(type="log", row=1, col=2)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(title=machine, height=700, template="plotly_white")
+    return str(figure.to_html())
 
 
 def main() -> None:
-    """Measure both sizes at both batches and print a line each."""
+    """Measure, print a line each, and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one latent frame once instead of four, three times")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter turns")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once (default: 1 32)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.html", help="draw what was measured")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once, 1 first (default: 1 32)")
+    parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    frames, repeats = (1, 1) if options.quick else (4, 3)
-    gemm = gemm_gflops()
+    machine = f"{processor_name()}, {options.threads} threads"
+
+    def show(speed: Speed) -> None:
+        if options.json:
+            return
+        times = f", {speed.times_naive:5.1f} x naive ({speed.times_naive_alone:.0f} x at batch 1)"
+        print(
+            f"{speed.size:5} {speed.what} {speed.engine:28} batch {speed.batch:3}: "
+            f"{speed.samples_per_s:8.0f} samples/s, "
+            f"{speed.real_time_factor:7.3f} x real time, {speed.share_of_limit:4.0%} of the limit"
+            f"{times if speed.what == 'decoder' else ''}, {speed.memory_mb:.0f} MB",
+            flush=True,
+        )
+
     if not options.json:
-        print(f"{options.threads} threads, GEMM {gemm:.1f} GFLOP/s in float32")
-    speeds = []
-    for size in CONFIGURATIONS:
-        for batch in options.batch:
-            speed = measure(size, batch, gemm=gemm, frames=frames, repeats=repeats)
-            speeds.append(speed)
-            if not options.json:
-                print(
-                    f"{size:6} batch {batch:3}: {speed.samples_per_s:8.0f} samples/s, "
-                    f"real-time factor {speed.real_time_factor:6.3f}, {speed.gflops:6.1f} GFLOP/s = "
-                    f"{speed.share_of_gemm:4.0%} of GEMM, {speed.times_plain:5.1f} x plain",
-                    flush=True,
-                )
+        print(machine)
+    speeds = measure_all(batches=options.batch, threads=options.threads, quick=options.quick, progress=show)
     if options.json:
-        print(json.dumps({"threads": options.threads, "gemm_gflops": gemm, "speeds": [asdict(s) for s in speeds]}))
+        print(json.dumps({"machine": machine, "speeds": [asdict(speed) for speed in speeds]}))
+    if options.plot:
+        write_whole(options.plot, drawn(speeds, machine).encode())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Command line: render, train, translate, evaluate, stimuli, checkpoint, concepts."""
+"""Command line: render, train, translate, evaluate, stimuli, checkpoint, concepts, doctor."""
 
 import argparse
 import json
@@ -239,6 +239,19 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from musicstar.doctor import examine
+
+    findings = examine()
+    if arguments.json:
+        print(json.dumps({finding.name: finding.found for finding in findings}))
+        return 0
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        print(f"{finding.name:{width}}  {finding.found}")
+    return 0
+
+
 def _average(arguments: argparse.Namespace) -> int:
     from musicstar.checkpoint import average
 
@@ -290,6 +303,12 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     translate.add_argument("--json", action="store_true", help="a JSON line per output")
     translate.set_defaults(command=_translate)
+
+    doctor = commands.add_parser(
+        "doctor", help="say what this machine has for the studio, and which engine plays WaveNets"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(command=_doctor)
 
     stimuli = commands.add_parser("stimuli", help="make what a listening test plays, of held-out pieces by all methods")
     stimuli.add_argument("--data", type=_folder, required=True, help="a set whose test pieces are taken")

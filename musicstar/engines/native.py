@@ -104,7 +104,7 @@ def load(name: str) -> "Library":
         path = cache_folder() / f"engine-{name}-{digest}.so"
         if not path.is_file():
             _build(path, flags)
-        return Library(path, bfloat16=SETS[name].bfloat16)
+        return Library(path)
     except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
         # Of all that a build says, what the compiler found.
         found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)
@@ -166,9 +166,8 @@ class _Item(ctypes.Structure):
 class Library:
     """A build, and what is made by it."""
 
-    def __init__(self, path: Path, *, bfloat16: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self.functions = ctypes.CDLL(str(path))
-        self.fast_bfloat16 = bfloat16
         for kind in ("decoder", "encoder", "stream", "reading"):
             getattr(self.functions, f"{kind}_new").restype = ctypes.c_void_p
             getattr(self.functions, f"{kind}_free").argtypes = [ctypes.c_void_p]
@@ -254,6 +253,8 @@ class NativeEngine:
     def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
         self._library = load(instructions)
         self._bfloat16, self._threads = bfloat16, threads
+        # Decoders gain by half the memory, few streams at least; encoders, which read weights once, need the instruction.
+        self._encoder_bfloat16 = bfloat16 and SETS[instructions].bfloat16
         self.name = f"native, {instructions}, {'bfloat16' if bfloat16 else 'float32'}"
 
     @property
@@ -309,8 +310,8 @@ class NativeEngine:
         return sorted(bands, key=len, reverse=True)
 
     def encode(self, encoder: Encoder, blocks: Iterable[Tensor]) -> Tensor:
-        network = self._library.network(encoder, bfloat16=self._bfloat16)
-        reading = _Made(self._library, "reading", self._bfloat16, network)
+        network = self._library.network(encoder, bfloat16=self._encoder_bfloat16)
+        reading = _Made(self._library, "reading", self._encoder_bfloat16, network)
         pool, channels = encoder.config.pool, encoder.config.channels
         means: list[Tensor] = []
         heard = given = 0
