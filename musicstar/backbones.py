@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musicstar import checkpoint, distances, spectral, wavenet
-from musicstar.audio import mulaw_decode, mulaw_encode
+from musicstar.audio import mulaw_encode
 from musicstar.chunking import Chunking
 from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
 from musicstar.engines.choice import engine_for
 from musicstar.evaluation.style import DomainJudge, JudgeConfig, StyleConfig, StyleNet
-from musicstar.generate import Line, play_chunked
+from musicstar.generate import Line, perform
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
 from musicstar.model import Model, Part, Sampling
@@ -210,14 +210,16 @@ class WaveNetModel(Model):
 
     @staticmethod
     def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> Tensor:
-        def line(part: Part) -> Line:
-            decoder = cast(WaveNetModel, part.model).decoders[part.voice.label]
-            assert isinstance(decoder, wavenet.Decoder)
-            seed = (sampling.seed, part.voice)
-            return Line(decoder=decoder, latents=part.latents, seed=seed, temperature=sampling.temperature)
-
+        lines = [cast(WaveNetModel, part.model).line(part.latents, part.voice, sampling) for part in parts]
         chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
-        return mulaw_decode(torch.stack(play_chunked(list(map(line, parts)), chunking, progress=progress)))
+        return torch.stack(perform(lines, chunking=chunking, progress=progress))
+
+    def line(self, latents: Tensor, voice: Voice, sampling: Sampling) -> Line:
+        """What plays latents Tensor[64, N] as a voice."""
+        decoder = self.decoders[voice.label]
+        assert isinstance(decoder, wavenet.Decoder)
+        seed = (sampling.seed, voice)
+        return Line(decoder=decoder, latents=latents, seed=seed, temperature=sampling.temperature)
 
     def reconstruction(self, latents: Tensor, heard: Tensor, gold: Tensor, voices: Tensor, step: Step) -> Losses:
         codes = mulaw_encode(gold)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from musicstar.audio import mulaw_decode
 from musicstar.chunking import Chunking, Plan
 from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
@@ -132,6 +133,32 @@ def play(
     return [one.codes for one in playing]
 
 
+def perform(
+    lines: Sequence[Line],
+    *,
+    chunking: Chunking | None = None,
+    engine: Engine | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[Tensor]:
+    """The sound of lines, each float32 Tensor[N * pool] in [-1, 1).
+
+    Parameters
+    ----------
+    chunking : cut lines longer than a chunk, for speed; None samples each from beginning to end
+    engine, progress : see `play`
+    """
+    if chunking is None:
+        return [mulaw_decode(codes) for codes in play(lines, engine=engine, progress=progress)]
+    plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
+    chunks = [
+        replace(line, latents=line.latents[:, start:end], seed=(*line.seed, i) if i else line.seed)
+        for plan, line in zip(plans, lines, strict=True)
+        for i, (start, end) in enumerate(plan.spans)
+    ]
+    played = map(mulaw_decode, play(chunks, engine=engine, progress=progress))
+    return [plan.join([next(played) for _ in plan.spans]) for plan in plans]
+
+
 def generate(
     decoder: Decoder,
     latents: Tensor,
@@ -139,16 +166,13 @@ def generate(
     temperature: float = 1.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
-    chunking: Chunking | None = None,
-    engine: Engine | None = None,
 ) -> Tensor:
     """Sample clips of one decoder from their latents.
 
     Parameters
     ----------
     latents : Tensor[B, latent_channels, N]; each item is a clip of its own
-    temperature, seed, progress, engine : see `Line` and `play`
-    chunking : cut clips longer than a chunk, for speed; None samples each from beginning to end
+    temperature, seed, progress : see `Line` and `play`
 
     Returns
     -------
@@ -165,23 +189,4 @@ def generate(
     lines = [
         Line(decoder=decoder, latents=item, seed=(seed, b), temperature=temperature) for b, item in enumerate(latents)
     ]
-    return torch.stack(play_chunked(lines, chunking, engine=engine, progress=progress))
-
-
-def play_chunked(
-    lines: Sequence[Line],
-    chunking: Chunking | None,
-    *,
-    engine: Engine | None = None,
-    progress: Callable[[float], None] | None = None,
-) -> list[Tensor]:
-    """As `play`, each line cut into chunks that are lines of their own, and joined again."""
-    if chunking is None:
-        return play(lines, engine=engine, progress=progress)
-    plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
-    chunks = [
-        [replace(line, latents=cut, seed=(*line.seed, i)) for i, cut in enumerate(plan.cut(line.latents))]
-        for plan, line in zip(plans, lines, strict=True)
-    ]
-    played = iter(play([chunk for own in chunks for chunk in own], engine=engine, progress=progress))
-    return [plan.join([next(played) for _ in own]) for plan, own in zip(plans, chunks, strict=True)]
+    return torch.stack(play(lines, progress=progress))

@@ -1,13 +1,14 @@
 """Chunks of a clip: where they lie, how they join."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from musicstar.audio import mulaw_decode, mulaw_encode
+from musicstar.audio import SAMPLE_RATE
 from musicstar.chunking import Chunking, Plan
-from musicstar.generate import generate
+from musicstar.generate import Line, perform
 from musicstar.wavenet import Decoder
 from tests.decoders import TINY, decoder_of, latents_of
 
@@ -24,52 +25,81 @@ def deaf_decoder() -> Decoder:
 @pytest.mark.parametrize(
     "chunking",
     [
-        Chunking(chunk_s=0.005, overlap_s=0.0025, warmup_s=0.005, fade="linear"),
-        Chunking(chunk_s=0.005, overlap_s=0.005, warmup_s=0, fade="linear"),
-        Chunking(chunk_s=0.00875, overlap_s=0, warmup_s=0.00125, fade="equal-power"),
-        Chunking(chunk_s=0, overlap_s=0, warmup_s=0),
+        Chunking(chunk_s=0.005, overlap_s=0.0025, search_s=0, warmup_s=0.005),
+        Chunking(chunk_s=0.005, overlap_s=0.005, search_s=0, warmup_s=0),
+        Chunking(chunk_s=0.00875, overlap_s=0, search_s=0.001, warmup_s=0.00125),
+        Chunking(chunk_s=0, overlap_s=0, search_s=0, warmup_s=0),
         Chunking(chunk_s=60),
     ],
 )
 @pytest.mark.parametrize("frames", [1, 4, 11, 12])
 def test_chunks_of_a_decoder_without_memory_join_without_a_trace(chunking: Chunking, frames: int) -> None:
-    decoder, latents = deaf_decoder(), latents_of(2, frames)
-    whole = generate(decoder, latents, temperature=0)
-    assert frames == 1 or whole[0].unique().numel() > 1
-    assert torch.equal(generate(decoder, latents, temperature=0, chunking=chunking), whole)
+    line = Line(decoder=deaf_decoder(), latents=latents_of(1, frames)[0], temperature=0)
+    (whole,) = perform([line])
+    assert frames == 1 or whole.unique().numel() > 1
+    (joined,) = perform([line], chunking=chunking)
+    torch.testing.assert_close(joined, whole, atol=1e-6, rtol=0)
 
 
 def test_a_clip_of_one_chunk_is_sampled_as_without_chunks() -> None:
-    decoder, latents = decoder_of(TINY), latents_of(2, 10)
-    assert torch.equal(generate(decoder, latents, chunking=Chunking()), generate(decoder, latents))
+    lines = [Line(decoder=decoder_of(TINY), latents=latents) for latents in latents_of(2, 10)]
+    for whole, chunked in zip(perform(lines), perform(lines, chunking=Chunking()), strict=True):
+        assert torch.equal(chunked, whole)
 
 
 def test_chunks_lie_where_worked_by_hand() -> None:
-    plan = Plan(chunk=4, overlap=1, warmup=2, equal_power=True, frames=10, pool=1)
-    assert plan.starts == [0, 1, 5]
-    chunks = plan.cut(torch.arange(10)[None])
-    assert [chunk[0].tolist() for chunk in chunks] == [[0, 1, 2, 3], [1, 2, 3, 4, 5, 6, 7], [5, 6, 7, 8, 9]]
-    # Chunk i says 128 + 20 i throughout; the frames 3 and 7 are where two chunks meet.
-    wav = mulaw_decode(torch.tensor([128, 148, 168]))
-    half = math.sqrt(0.5)
-    expected = torch.stack(
-        [wav[0]] * 3 + [half * (wav[0] + wav[1])] + [wav[1]] * 3 + [half * (wav[1] + wav[2])] + [wav[2]] * 2
+    plan = Plan(frames=10, pool=2, chunk=4, lead=2, overlap=2, search=1)
+    assert plan.spans == [(0, 4), (2, 8), (6, 10)]
+    chunks = [torch.tensor([1.0, -1.0]).repeat(4), torch.tensor([-1.0, 1.0]).repeat(6), torch.ones(8)]
+    # At 6 and 7 the second, a sample late, goes on as the first does;
+    # at 14 and 15 the third is neither like it nor unlike.
+    joined = plan.join(chunks)
+    assert joined.tolist() == pytest.approx(
+        [1, -1] * 7 + [1 / math.sqrt(0.625), (-0.25 + 0.75) / math.sqrt(0.625)] + [1] * 4
     )
-    codes = [torch.full((len(chunk[0]),), 128 + 20 * i) for i, chunk in enumerate(chunks)]
-    assert plan.join(codes).tolist() == mulaw_encode(expected).tolist()
 
 
-def test_equal_power_keeps_the_level_of_unrelated_chunks() -> None:
-    plan = Plan(chunk=3, overlap=2, warmup=0, equal_power=True, frames=6, pool=4000)
+def test_chunks_meet_at_a_common_level() -> None:
+    """The later is softer by 6 dB: the earlier falls by 3 before they meet, the later begins 3 louder."""
+    plan = Plan.of(Chunking(chunk_s=1.0, overlap_s=0.02, search_s=0, warmup_s=0.05), frames=60, pool=800)
+    loud = 0.2 * torch.randn(60 * 800, generator=torch.Generator().manual_seed(2))
+    chunks = [loud[start * 800 : end * 800] * 0.5**i for i, (start, end) in enumerate(plan.spans)]
+    joined = plan.join(chunks)
+    heard = (joined.view(-1, 400).square().mean(1) / loud.view(-1, 400).square().mean(1)).log10() * 10
+    assert heard[:26].tolist() == pytest.approx([0.0] * 26, abs=0.1)
+    assert heard[[38, 39, 40, 41]].tolist() == pytest.approx([-3] * 4, abs=0.7)
+    assert heard[54:66].tolist() == pytest.approx([-6.02] * 12, abs=0.1)
+    assert heard.diff().abs().max() < 0.7
+
+
+def test_a_chunk_is_moved_to_where_it_continues_what_is_heard() -> None:
+    """A tone that begins anew in each chunk, at any phase, becomes one tone again."""
+    plan = Plan.of(Chunking(chunk_s=0.5, overlap_s=0.02, search_s=0.0125, warmup_s=0.05), frames=60, pool=800)
+    tone = 2 * math.pi * 110 / SAMPLE_RATE
+    chunks = []
+    for i, (start, end) in enumerate(plan.spans):
+        chunks.append(0.3 * torch.sin(tone * torch.arange((end - start) * 800) + 2.4 * i))
+
+    def foreign(joined: torch.Tensor) -> float:
+        """At most how far a sample is from what two before it make it where the tone goes on."""
+        return float((joined[2:] + joined[:-2] - 2 * math.cos(tone) * joined[1:-1]).abs().max())
+
+    moved, unmoved = foreign(plan.join(chunks)), foreign(replace(plan, search=0).join(chunks))
+    assert 10 * moved < unmoved
+
+
+def test_a_fade_keeps_the_level_of_unrelated_and_of_alike_chunks() -> None:
+    plan = Plan(frames=6, pool=4000, chunk=3, lead=2, overlap=8000, search=0)
     noise = 0.1 * torch.randn(16, 2, 5 * 4000, generator=torch.Generator().manual_seed(0))
-    noise = mulaw_encode(noise)
-    joined = mulaw_decode(torch.stack([plan.join([first[:12_000], second]) for first, second in noise]))
+    joined = torch.stack([plan.join([first[:12_000], second]) for first, second in noise])
     levels = joined.view(16, 24, 1000).square().mean((0, 2)).sqrt()
-    assert levels.tolist() == pytest.approx([0.1] * 24, rel=0.05)
+    assert levels.tolist() == pytest.approx([0.1] * 24, rel=0.06)
+    whole = noise[0].flatten()[:24_000]
+    assert torch.allclose(plan.join([whole[:12_000], whole[4_000:]]), whole, atol=1e-6)
 
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="overlap within chunk"):
         Chunking(chunk_s=1, overlap_s=2)
-    with pytest.raises(ValueError, match="fade is 'none'"):
-        Chunking(fade="none")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="none below 0"):
+        Chunking(search_s=-0.1)

@@ -7,7 +7,6 @@ import time
 import pytest
 import torch
 
-from musicstar.chunking import Chunking
 from musicstar.engines.choice import EngineConfig, choose
 from musicstar.generate import Ensemble, Line, generate, play
 from tests.decoders import TINY, decoder_of, latents_of
@@ -105,7 +104,7 @@ def test_progress_comes_four_times_a_second_and_may_end_the_work(monkeypatch: py
         raise Enough
 
     with pytest.raises(Enough):
-        generate(decoder_of(TINY), latents_of(2, 5), progress=stop, chunking=Chunking(chunk_s=0.1))
+        generate(decoder_of(TINY), latents_of(2, 20), progress=stop)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -253,7 +253,7 @@ class NativeEngine:
     def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
         self._library = load(instructions)
         self._bfloat16, self._threads = bfloat16, threads
-        # Decoders gain by half the memory, few streams at least; encoders, which read weights once, need the instruction.
+        # Decoders of few streams gain by half the memory; encoders, which read weights once, need the instruction.
         self._encoder_bfloat16 = bfloat16 and SETS[instructions].bfloat16
         self.name = f"native, {instructions}, {'bfloat16' if bfloat16 else 'float32'}"
 
