@@ -2,16 +2,18 @@
 
 import io
 import math
-import struct
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
-from musicstar.files import write_whole
+from musicstar import containers
+from musicstar.files import whole
 
 SAMPLE_RATE = 16_000
 # The level of all that a network hears, -26 dBFS.
@@ -20,12 +22,9 @@ SAMPLE_RATES = range(4_000, 384_001)
 MAX_CHANNELS = 16
 MAX_PEAK = 1e6
 BLOCK_SAMPLES = 65_536
+RESAMPLED_SAMPLES = 2**20
+IN_MEMORY_BYTES = 64 * 2**20
 UNKNOWN_FRAMES = 2**62
-# Programs that write a WAV into a pipe put one of the largest numbers where its length belongs.
-UNKNOWN_BYTES = 0x7FFF0000
-# Some writers count a little wrong.
-MISSING_BYTES = 4096
-MAX_OGG_PAGE_BYTES = 65_307
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MU = 255
 MID_CODE = 128
@@ -79,17 +78,26 @@ class Clip:
         before, after = ratio.numerator, ratio.denominator
         if sample_rate == slower:
             before, after = after, before
-        wav = resample(
-            torch.from_numpy(self.wav),
-            before,
-            after,
-            lowpass_filter_width=64,
-            rolloff=0.96,
-            resampling_method="sinc_interp_kaiser",
-            beta=10.0,
-        ).numpy()
-        samples = math.ceil(len(self.wav) * sample_rate / self.sample_rate)
-        return Clip(np.pad(wav[:samples], (0, max(0, samples - len(wav)))), sample_rate)
+        resampled = room(math.ceil(len(self.wav) * sample_rate / self.sample_rate))
+        # A filter reaches so many of its slower rate's samples to both sides.
+        width, rolloff = 64, 0.96
+        context = before * math.ceil((width / rolloff * max(1.0, before / after) + 2) / before)
+        block = before * math.ceil(RESAMPLED_SAMPLES / before)
+        for start in range(0, len(self.wav), block):
+            lead = min(start, context)
+            wav = resample(
+                torch.from_numpy(self.wav[start - lead : start + block + context]),
+                before,
+                after,
+                lowpass_filter_width=width,
+                rolloff=rolloff,
+                resampling_method="sinc_interp_kaiser",
+                beta=10.0,
+            ).numpy()[lead // before * after :]
+            place = start // before * after
+            count = min(len(wav), len(resampled) - place, block // before * after)
+            resampled[place : place + count] = wav[:count]
+        return Clip(resampled, sample_rate)
 
     def amplified(self, gain_db: float) -> "Clip":
         """The same clip `gain_db` louder."""
@@ -97,8 +105,8 @@ class Clip:
 
     def rms_dbfs(self) -> float:
         """Root-mean-square level relative to full scale; -inf for digital silence."""
-        power = float(np.mean(np.square(self.wav, dtype=np.float64))) if len(self.wav) else 0.0
-        return 10 * math.log10(power) if power > 0 else -math.inf
+        power = sum(float(np.sum(np.square(block, dtype=np.float64))) for block in blocks(self.wav))
+        return 10 * math.log10(power / len(self.wav)) if power > 0 else -math.inf
 
     def loudness_lufs(self) -> float:
         """Integrated loudness by ITU-R BS.1770-4; -inf for silence.
@@ -144,22 +152,46 @@ def read(
         raise AudioError(f"{path.name}: the file is empty (0 bytes)")
     if max_bytes is not None and size > max_bytes:
         raise AudioError(f"{path.name}: {size / 1e6:.1f} MB, the limit is {max_bytes / 1e6:.0f} MB")
-    frames, file_rate = _decode(path, max_duration_s=max_duration_s)
-    if len(frames) == 0:
-        raise AudioError(f"{path.name}: the file holds no samples")
-    if not np.isfinite(frames).all():
-        raise AudioError(f"{path.name}: the file holds values that are not numbers (NaN or infinity)")
-    if (peak := float(np.abs(frames).max())) > MAX_PEAK:
-        raise AudioError(f"{path.name}: the file holds values up to {peak:.1g}, expected -1 to 1")
-    clip = Clip(frames.mean(axis=1, dtype=np.float32), file_rate)
-    loudest_dbfs = max(Clip(np.ascontiguousarray(channel), file_rate).rms_dbfs() for channel in frames.T)
-    if loudest_dbfs > max(SILENCE_DBFS, clip.rms_dbfs() + CANCELLED_DB):
-        raise AudioError(f"{path.name}: its {frames.shape[1]} channels cancel each other out; expected sound in mono")
+    clip = _decode(path, max_duration_s=max_duration_s)
     return clip if sample_rate is None else clip.resampled(sample_rate)
 
 
-def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, int]:
-    """Samples, float32 [T, channels], and sample rate in Hz of a file."""
+def room(*shape: int) -> np.ndarray:
+    """Zeros, float32; many lie in a file that vanishes with them, so that memory does not grow with a recording."""
+    if 4 * math.prod(shape) <= IN_MEMORY_BYTES:
+        return np.zeros(shape, dtype=np.float32)
+    with tempfile.TemporaryFile() as file:
+        return np.asarray(np.memmap(file, dtype=np.float32, mode="w+", shape=shape))
+
+
+def blocks(wav: np.ndarray) -> Iterator[np.ndarray]:
+    """A recording, np.ndarray[T, ...], in stretches that are worked on at once."""
+    for start in range(0, len(wav), BLOCK_SAMPLES):
+        yield wav[start : start + BLOCK_SAMPLES]
+
+
+def _mixed_down(path: Path, decoded: Iterable[np.ndarray], *, frames: int, sample_rate: int) -> tuple[Clip, int]:
+    """The mean of the channels of blocks, float32 [T, channels], up to `frames` in all; and how many there were."""
+    mono, found, powers = room(frames), 0, np.zeros(1)
+    for block in decoded:
+        if not np.isfinite(block).all():
+            raise AudioError(f"{path.name}: the file holds values that are not numbers (NaN or infinity)")
+        if (peak := float(np.abs(block).max(initial=0))) > MAX_PEAK:
+            raise AudioError(f"{path.name}: the file holds values up to {peak:.1g}, expected -1 to 1")
+        mono[found : found + len(block)] = block.mean(axis=1, dtype=np.float32)
+        powers = powers + np.square(block, dtype=np.float64).sum(axis=0)
+        found += len(block)
+    if not found:
+        raise AudioError(f"{path.name}: the file holds no samples")
+    clip = Clip(mono[:found], sample_rate)
+    loudest_dbfs = 10 * math.log10(max(powers.max() / found, 1e-30))
+    if loudest_dbfs > max(SILENCE_DBFS, clip.rms_dbfs() + CANCELLED_DB):
+        raise AudioError(f"{path.name}: its {len(powers)} channels cancel each other out; expected sound in mono")
+    return clip, found
+
+
+def _decode(path: Path, *, max_duration_s: float | None) -> Clip:
+    """A file at its own rate."""
     import soundfile
 
     def require_length(samples: int, sample_rate: int) -> None:
@@ -179,17 +211,27 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
             # libsndfile neither seeks in such a stream nor reads its last block.
             if file.frames >= UNKNOWN_FRAMES:
                 raise AudioError(f"{path.name}: its header leaves the length open; expected one that states it")
-            if file.format == "MP3" and not _counts_frames(path):
-                frames, sample_rate = _decode_mp3(path)
+            if file.format == "MP3" and not containers.counts_frames(path):
+                try:
+                    frames, sample_rate = containers.decode_mp3(path)
+                except ValueError as error:
+                    raise AudioError(
+                        f"{path.name}: not readable as audio ({error}); expected WAV, FLAC, OGG or MP3"
+                    ) from error
                 require_length(len(frames), sample_rate)
-                return frames, sample_rate
+                return _mixed_down(path, blocks(frames), frames=len(frames), sample_rate=sample_rate)[0]
             require_length(file.frames, file.samplerate)
-            frames = file.read(file.frames, dtype="float32", always_2d=True)
-            if _is_cut_off(path, file.format, announced=file.frames, found=len(frames)):
+            # Asked for more than there is, soundfile would end with a block that is not all there.
+            decoded = (
+                file.read(min(BLOCK_SAMPLES, file.frames - at), dtype="float32", always_2d=True)
+                for at in range(0, file.frames, BLOCK_SAMPLES)
+            )
+            clip, found = _mixed_down(path, decoded, frames=file.frames, sample_rate=file.samplerate)
+            if containers.is_cut_off(path, file.format, announced=file.frames, found=found):
                 raise AudioError(
-                    f"{path.name}: cut off after {len(frames) / file.samplerate:.1f} s; expected a file that is whole"
+                    f"{path.name}: cut off after {found / file.samplerate:.1f} s; expected a file that is whole"
                 )
-            return frames, file.samplerate
+            return clip
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".") or "damaged, or cut off"
         raise AudioError(f"{path.name}: not readable as audio ({reason}); expected WAV, FLAC, OGG or MP3") from error
@@ -197,62 +239,6 @@ def _decode(path: Path, *, max_duration_s: float | None) -> tuple[np.ndarray, in
         raise AudioError(f"{path.name}: too long for this machine's memory") from error
     except OSError as error:
         raise AudioError(f"{path.name}: not readable ({error.strerror})") from error
-
-
-def _decode_mp3(path: Path) -> tuple[np.ndarray, int]:
-    """Samples and rate of an MP3 that does not count its frames, of which libsndfile reads as many as it guesses."""
-    import miniaudio
-
-    try:
-        found = miniaudio.mp3_read_f32(path.read_bytes())
-    except miniaudio.DecodeError as error:
-        raise AudioError(f"{path.name}: not readable as audio ({error}); expected WAV, FLAC, OGG or MP3") from error
-    return np.frombuffer(found.samples, dtype=np.float32).reshape(-1, found.nchannels), found.sample_rate
-
-
-def _is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
-    """Whether a file holds less than it says at its beginning; libsndfile reads such files as if they were whole."""
-    with path.open("rb") as stream:
-        if kind.startswith("WAV"):
-            return _wav_bytes(stream) > path.stat().st_size + MISSING_BYTES
-        if kind == "OGG":
-            return _ends_within_page(stream)
-    return kind == "MP3" and found < 0.99 * announced
-
-
-def _wav_bytes(stream: BinaryIO) -> int:
-    """How long a WAV file is by its chunks' headers; 0 where they do not say."""
-    form = stream.read(12)[:4]
-    order = {b"RIFF": "<", b"RIFX": ">"}.get(form)
-    while order is not None and len(header := stream.read(8)) == 8:
-        name, size = struct.unpack(f"{order}4sI", header)
-        if name == b"data":
-            return stream.tell() + size if size < UNKNOWN_BYTES else 0
-        stream.seek(size + size % 2, io.SEEK_CUR)
-    return 0
-
-
-def _ends_within_page(stream: BinaryIO) -> bool:
-    """Whether the last page of an OGG file is not all there."""
-    stream.seek(-min(MAX_OGG_PAGE_BYTES, stream.seek(0, io.SEEK_END)), io.SEEK_END)
-    _, found, page = stream.read().rpartition(b"OggS")
-    # Behind these four bytes a page has 23 of header, the last of which counts its segments, and their lengths.
-    segments = page[22] if len(page) > 22 else 0
-    return bool(found) and len(page) < 23 + segments + sum(page[23 : 23 + segments])
-
-
-def _counts_frames(path: Path) -> bool:
-    """Whether the first frame of an MP3, behind its ID3 tag if it has one, says how many there are."""
-    with path.open("rb") as stream:
-        head = stream.read(10)
-        size = sum((byte & 127) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
-        stream.seek(10 + size if head.startswith(b"ID3") else 0)
-        head = stream.read(4096)
-    for tag in (b"Xing", b"Info"):
-        _, found, behind = head.partition(tag)
-        if found and len(behind) > 3:
-            return bool(behind[3] & 1)
-    return False
 
 
 def require_sound(clip: Clip, name: str, *, min_duration_s: float = 0.1) -> Clip:
@@ -287,22 +273,53 @@ def write(path: str | Path, clip: Clip, *, subtype: str = "PCM_16") -> Path:
     if suffix not in SUFFIXES:
         found = path.suffix or "a file without suffix"
         raise AudioError(f"{path.name}: cannot write {found}; expected {', '.join(SUFFIXES)}")
-    if not np.isfinite(clip.wav).all():
+    if not all(np.isfinite(block).all() for block in blocks(clip.wav)):
         raise AudioError(f"{path.name}: not written, the clip holds values that are not finite")
     path.parent.mkdir(parents=True, exist_ok=True)
     chosen = None if suffix in (".ogg", ".mp3") else subtype
-    # libsndfile does not say why a file could not be written; Python does.
-    content = io.BytesIO()
-    try:
-        with soundfile.SoundFile(content, "w", clip.sample_rate, 1, chosen, format=suffix[1:].upper()) as file:
-            # libsndfile's Vorbis encoder overflows its stack on long blocks.
-            for start in range(0, len(clip.wav), BLOCK_SAMPLES):
-                file.write(np.clip(clip.wav[start : start + BLOCK_SAMPLES], -1.0, 1.0))
-    except (soundfile.LibsndfileError, ValueError) as error:
-        reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-        raise AudioError(f"{path.name}: not written at {clip.sample_rate} Hz ({reason})") from error
-    write_whole(path, content.getvalue())
+    with whole(path) as temporary, temporary.open("w+b") as stream:
+        written = _Written(stream)
+        try:
+            with soundfile.SoundFile(written, "w", clip.sample_rate, 1, chosen, format=suffix[1:].upper()) as file:
+                # libsndfile's Vorbis encoder overflows its stack on long blocks.
+                for block in blocks(clip.wav):
+                    file.write(np.clip(block, -1.0, 1.0))
+        except (soundfile.LibsndfileError, ValueError, AssertionError) as error:
+            written.require_room()
+            reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+            raise AudioError(f"{path.name}: not written at {clip.sample_rate} Hz ({reason})") from error
+        written.require_room()
     return path
+
+
+class _Written(io.RawIOBase):
+    """A file that keeps why it could not be written to: libsndfile does not say."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._fault: OSError | None = None
+
+    def require_room(self) -> None:
+        """Raise what went wrong, if anything."""
+        if self._fault is not None:
+            raise self._fault
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return self._stream.write(data)
+        except OSError as fault:
+            self._fault = fault
+            return 0
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._stream.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
 
 
 def mulaw_encode(wav: torch.Tensor) -> torch.Tensor:

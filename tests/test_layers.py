@@ -16,6 +16,7 @@ LAYERS = {
     "musicstar": 1,  # networks, data and measures: all that is not named here
     "musicstar.audio": 0,
     "musicstar.config": 0,
+    "musicstar.containers": 0,
     "musicstar.domains": 0,
     "musicstar.files": 0,
     "musicstar.concepts": 2,
@@ -48,7 +49,8 @@ TRAINING_PACKAGES = {"torch", "numpy", "safetensors"}
 # What training does without unless it is asked for: sets that are not WAV files of 16 bits at 16 kHz, loudness,
 # training a separator, and playing WaveNets on a processor.
 LAZY_IN_TRAINING = {
-    "musicstar.audio": {"soundfile", "miniaudio", "torchaudio", "pyloudnorm"},
+    "musicstar.audio": {"soundfile", "torchaudio", "pyloudnorm"},
+    "musicstar.containers": {"miniaudio"},
     "musicstar.separation": {"demucs"},
     "musicstar.engines.native": {"ninja"},
 }
