@@ -33,9 +33,9 @@ from musicstar.evaluation.multipitch import compare
 from musicstar.evaluation.spectra import levelled, mel_levels
 from musicstar.generate import Line, perform
 from musicstar.methods.catalog import Backbone
-from musicstar.methods.method import prepare
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, library
+from musicstar.methods.translating import prepare
 from musicstar.model import Sampling
 from musicstar.pairs import excerpt_pairs
 
@@ -85,7 +85,8 @@ def pieces(folder: Path, method: str) -> list[Piece]:
     found = []
     made = CLASSES[method](StoredParts(Backbone.WAVENET, library()))
     for pair in excerpt_pairs(folder):
-        sound = prepare(pair.source).sound
+        prepared = prepare(pair.source)
+        sound = prepared.piece(0, prepared.total)
         with torch.inference_mode():
             streams = made.streams(sound, pair.target)
         for model, stream in zip(made.speaker(Direction(sound.domain, pair.target)), streams, strict=True):

@@ -1,5 +1,6 @@
 """The two families of networks behind the face of `musicstar.model`, and how they are built and loaded."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from musicstar.evaluation.style import DomainJudge, JudgeConfig, StyleConfig, St
 from musicstar.generate import Line, perform
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
-from musicstar.model import Model, Part, Sampling
+from musicstar.model import LATENT_SAMPLES, Model, Part, Sampling
 from musicstar.separation import DemucsConfig, Separator
 
 # Of what the noise was in training. On validation pieces the mixture network keeps the same content with an eighth of
@@ -38,6 +39,10 @@ class SpectralModel(Model):
         self.encoder = spectral.Encoder(config)
         if not encoder_only:
             self.decoder = spectral.Decoder(config)
+
+    @property
+    def context_samples(self) -> int:
+        return spectral.CONTEXT_SAMPLES
 
     def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
         latents: Tensor = self.encoder(spectral.features(wav), voices)
@@ -76,7 +81,7 @@ class SpectralModel(Model):
         return latents
 
     @staticmethod
-    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> Tensor:
+    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
         out = torch.zeros(len(parts), len(parts[0].cue))
         models = {id(part.model): part.model for part in parts}
         for done, (key, model) in enumerate(models.items()):
@@ -85,7 +90,7 @@ class SpectralModel(Model):
             rows = [row for row, part in enumerate(parts) if id(part.model) == key]
             out[rows] = model.play([parts[row] for row in rows], sampling)
         progress(1.0)
-        return out
+        return list(out)
 
     def play(self, parts: Sequence[Part], sampling: Sampling) -> Tensor:
         """Its own parts to sound, Tensor[parts, 800 N]."""
@@ -191,6 +196,13 @@ class WaveNetModel(Model):
             {} if encoder_only else {voice.label: wavenet.Decoder(config.decoder) for voice in voices}
         )
 
+    @property
+    def context_samples(self) -> int:
+        # Separators, which work on the same stretches, look as far as the spectral networks.
+        config: WaveNetConfig = self.config
+        frames = math.ceil((1 + sum(config.encoder.dilations)) / LATENT_SAMPLES)
+        return max(frames * LATENT_SAMPLES, spectral.CONTEXT_SAMPLES)
+
     def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
         latents: Tensor = self.encoder(mulaw_encode(wav))
         return latents
@@ -209,10 +221,10 @@ class WaveNetModel(Model):
         return self.encode(wav, voices)
 
     @staticmethod
-    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> Tensor:
+    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
         lines = [cast(WaveNetModel, part.model).line(part.latents, part.voice, sampling) for part in parts]
         chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
-        return torch.stack(perform(lines, chunking=chunking, progress=progress))
+        return perform(lines, chunking=chunking, progress=progress)
 
     def line(self, latents: Tensor, voice: Voice, sampling: Sampling) -> Line:
         """What plays latents Tensor[64, N] as a voice."""

@@ -9,14 +9,14 @@ are divided.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musicstar.audio import SAMPLE_RATE
+from musicstar.audio import SAMPLE_RATE, room
 
 # The level of so much before a join counts; below the floor differences do not.
 LEVEL_S, RAMP_S = 0.05, 0.3
@@ -80,9 +80,9 @@ class Plan:
         """The frames of each chunk, from and to."""
         return [(max(0, i - self.lead), min(i + self.chunk, self.frames)) for i in range(0, self.frames, self.chunk)]
 
-    def join(self, chunks: Sequence[Tensor]) -> Tensor:
+    def join(self, chunks: Iterable[Tensor]) -> Tensor:
         """The sound of chunks, float Tensor[its frames * pool] each, to the clip, Tensor[frames * pool]."""
-        joined = torch.zeros(self.frames * self.pool)
+        joined = torch.from_numpy(room(self.frames * self.pool))
         for i, ((start, end), sound) in enumerate(zip(self.spans, self._levelled(chunks), strict=True)):
             begin = i * self.chunk * self.pool
             place = begin - start * self.pool
@@ -93,32 +93,31 @@ class Plan:
             joined[begin : end * self.pool] = sound[place : place + end * self.pool - begin]
         return joined
 
-    def _levelled(self, chunks: Sequence[Tensor]) -> list[Tensor]:
+    def _levelled(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Chunks that are equally loud where they meet: each goes half the way to the other."""
         size = self.chunk * self.pool
-        steps_db = [0.0]
-        for i, ((start, _), earlier, later) in enumerate(
-            zip(self.spans[1:], chunks, chunks[1:], strict=False), start=1
-        ):
-            place = i * size - start * self.pool
-            heard = min(round(LEVEL_S * SAMPLE_RATE), place)
-            if not heard:
-                steps_db.append(0.0)
-                continue
-            powers = [float(sound.square().mean()) for sound in (earlier[-heard:], later[place - heard : place])]
-            step_db = 10 * math.log10((powers[0] + FLOOR_POWER) / (powers[1] + FLOOR_POWER))
-            steps_db.append(min(max(step_db, -MOST_DB), MOST_DB))
         ramp = min(round(RAMP_S * SAMPLE_RATE), size)
-        levelled = []
-        for i, ((start, _), sound, before_db, after_db) in enumerate(
-            zip(self.spans, chunks, steps_db, [*steps_db[1:], 0.0], strict=True)
-        ):
+        coming = iter(chunks)
+        sound, before_db = next(coming), 0.0
+        for i, (start, _) in enumerate(self.spans):
+            following = next(coming, None)
+            after_db = 0.0 if following is None else self._step_db(i + 1, sound, following)
             times = torch.arange(len(sound)) + start * self.pool - i * size
-            gain_db = before_db / 2 * (1 - times / ramp).clamp(0, 1) - after_db / 2 * (1 - (size - times) / ramp).clamp(
-                0, 1
-            )
-            levelled.append(sound * 10 ** (gain_db / 20))
-        return levelled
+            rise = before_db / 2 * (1 - times / ramp).clamp(0, 1)
+            fall = after_db / 2 * (1 - (size - times) / ramp).clamp(0, 1)
+            yield sound * 10 ** ((rise - fall) / 20)
+            if following is not None:
+                sound, before_db = following, after_db
+
+    def _step_db(self, i: int, earlier: Tensor, later: Tensor) -> float:
+        """By how much louder the chunk before chunk `i` is where that begins to be heard."""
+        place = (i * self.chunk - self.spans[i][0]) * self.pool
+        heard = min(round(LEVEL_S * SAMPLE_RATE), place)
+        if not heard:
+            return 0.0
+        powers = [float(sound.square().mean()) for sound in (earlier[-heard:], later[place - heard : place])]
+        step_db = 10 * math.log10((powers[0] + FLOOR_POWER) / (powers[1] + FLOOR_POWER))
+        return min(max(step_db, -MOST_DB), MOST_DB)
 
     def _shift(self, heard: Tensor, lead: Tensor) -> int:
         """By how many samples a chunk is to be delayed so that the end of its lead is most like what is heard there."""

@@ -1,7 +1,9 @@
 """Sampling of WaveNet decoders: any number of clips side by side, each by the decoder that plays it."""
 
+import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicstar.audio import mulaw_decode
+from musicstar.audio import blocks, mulaw_decode, room
 from musicstar.chunking import Chunking, Plan
 from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
@@ -17,6 +19,8 @@ from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
 TURN_S = 0.08
+# Past so many streams a step costs as much more as there are more of them; the rest wait.
+TOGETHER = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,12 +58,12 @@ class Playing:
 
     Attributes
     ----------
-    codes : Tensor[N * pool], int64 mu-law codes; those up to `done` are there
+    codes : Tensor[N * pool], uint8 mu-law codes; those up to `done` are there
     """
 
     def __init__(self, line: Line, engine: Engine) -> None:
         self.line, self.done = line, 0
-        self.codes = torch.empty(line.samples, dtype=torch.int64)
+        self.codes = torch.empty(line.samples, dtype=torch.uint8)
         self._stream = engine.stream(line.decoder)
         seed = int(np.random.SeedSequence(line.seed).generate_state(1, np.uint64)[0] >> 1)
         self._generator = torch.Generator().manual_seed(seed)
@@ -116,7 +120,7 @@ class Ensemble:
 def play(
     lines: Sequence[Line], *, engine: Engine | None = None, progress: Callable[[float], None] | None = None
 ) -> list[Tensor]:
-    """Sample lines side by side: their codes, each int64 Tensor[N * pool] in 0..255.
+    """Sample lines side by side, no more than `TOGETHER` at once: their codes, uint8 Tensor[N * pool] each.
 
     Parameters
     ----------
@@ -124,9 +128,12 @@ def play(
     progress : called at least every 0.25 s with the share done, 0 to 1; what it raises ends the work
     """
     ensemble = Ensemble(engine or engine_for(lines[0].decoder))
-    playing = [ensemble.join(line) for line in lines]
     total = sum(line.samples for line in lines)
-    while ensemble.playing:
+    waiting = deque(lines)
+    playing: list[Playing] = []
+    while waiting or ensemble.playing:
+        while waiting and len(ensemble.playing) < TOGETHER:
+            playing.append(ensemble.join(waiting.popleft()))
         ensemble.turn()
         if progress:
             progress(sum(one.done for one in playing) / total)
@@ -140,7 +147,7 @@ def perform(
     engine: Engine | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Tensor]:
-    """The sound of lines, each float32 Tensor[N * pool] in [-1, 1).
+    """The sound of lines, each float32 Tensor[N * pool], nominally in [-1, 1).
 
     Parameters
     ----------
@@ -148,7 +155,7 @@ def perform(
     engine, progress : see `play`
     """
     if chunking is None:
-        return [mulaw_decode(codes) for codes in play(lines, engine=engine, progress=progress)]
+        return [_decoded(codes) for codes in play(lines, engine=engine, progress=progress)]
     plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
     chunks = [
         replace(line, latents=line.latents[:, start:end], seed=(*line.seed, i) if i else line.seed)
@@ -156,7 +163,15 @@ def perform(
         for i, (start, end) in enumerate(plan.spans)
     ]
     played = map(mulaw_decode, play(chunks, engine=engine, progress=progress))
-    return [plan.join([next(played) for _ in plan.spans]) for plan in plans]
+    return [plan.join(itertools.islice(played, len(plan.spans))) for plan in plans]
+
+
+def _decoded(codes: Tensor) -> Tensor:
+    """Codes, uint8 Tensor[T], as sound; whatever their number, few of them at a time."""
+    wav = room(len(codes))
+    for heard, said in zip(blocks(wav), blocks(codes.numpy()), strict=True):
+        heard[:] = mulaw_decode(torch.from_numpy(said)).numpy()
+    return torch.from_numpy(wav)
 
 
 def generate(
@@ -189,4 +204,4 @@ def generate(
     lines = [
         Line(decoder=decoder, latents=item, seed=(seed, b), temperature=temperature) for b, item in enumerate(latents)
     ]
-    return torch.stack(play(lines, progress=progress))
+    return torch.stack(play(lines, progress=progress)).long()

@@ -60,6 +60,11 @@ class Model(nn.Module, ABC):
         self.register_buffer("latent_spread", torch.ones(latent_channels))
         self.register_buffer("latent_centre", torch.zeros(latent_channels))
 
+    @property
+    @abstractmethod
+    def context_samples(self) -> int:
+        """How far to both sides a latent hears, or a little more, in whole latent frames."""
+
     @abstractmethod
     def encode(self, wav: Tensor, voices: Tensor) -> Tensor:
         """Sound Tensor[B, T] to latents Tensor[B, 64, T / 800]; `voices` int64 Tensor[B] is what is wanted of it."""
@@ -74,8 +79,8 @@ class Model(nn.Module, ABC):
 
     @staticmethod
     @abstractmethod
-    def decode(parts: "Sequence[Part]", *, sampling: Sampling, progress: Callable[[float], None]) -> Tensor:
-        """Parts to sound, Tensor[parts, 800 N], by models of this family, side by side.
+    def decode(parts: "Sequence[Part]", *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
+        """Parts to sound, Tensor[800 N] each, by models of this family, side by side.
 
         `progress` hears the share done, and may raise to end the work.
         """

@@ -268,6 +268,17 @@ def test_a_tone_above_nyquist_is_gone(rate: int, frequency_hz: float) -> None:
     assert level_of_middle_dbfs(clip.resampled(16_000)) < level_of_middle_dbfs(clip) - 90
 
 
+@pytest.mark.parametrize("rate", [44_100, 22_050, 11_025])
+def test_a_long_clip_is_resampled_as_one(rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = Clip(np.random.default_rng(0).normal(0, 0.1, 3 * rate + 17).astype(np.float32), rate)
+    whole = clip.resampled(16_000).wav
+    monkeypatch.setattr(audio, "RESAMPLED_SAMPLES", 5_000)
+    monkeypatch.setattr(audio, "IN_MEMORY_BYTES", 1_000)
+    in_blocks = clip.resampled(16_000).wav
+    assert isinstance(in_blocks.base, np.memmap)
+    assert np.allclose(in_blocks, whole, atol=1e-6)
+
+
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 32_000, 37_800, 44_100, 48_000, 96_000])
 def test_resampling_keeps_length_and_place(rate: int) -> None:
     """Against the same tone sampled at 16 kHz to begin with: nothing is shifted, stretched or turned."""

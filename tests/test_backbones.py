@@ -32,7 +32,7 @@ def draw(model: SpectralModel, sampling: Sampling, *, frames: int = 30, first: i
     with torch.inference_mode():
         voices = (Voice.CV, Voice.SP)
         parts = [Part(model, *part) for part in zip(latents, voices, cue, strict=True)]
-        return model.decode(parts, sampling=sampling, progress=lambda share: None)
+        return torch.stack(model.decode(parts, sampling=sampling, progress=lambda share: None))
 
 
 def test_a_seed_repeats_and_another_varies_as_much_as_the_temperature_says(model: SpectralModel) -> None:

@@ -13,10 +13,9 @@ import torch
 from musicstar import backbones, checkpoint
 from musicstar.audio import AudioError, Clip
 from musicstar.domains import PAPER, STEMS, Direction, Domain, Voice
-from musicstar.methods import method, studio
+from musicstar.methods import studio, translating
 from musicstar.methods.base import Cancelled, NeedsStems, NotOffered, Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
-from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, library, why_not_offered
 from musicstar.methods.single import gradient_reversed
 from musicstar.methods.stem import StemSupervised
@@ -145,9 +144,22 @@ def test_long_clips_go_through_in_pieces(
     long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
     names = ["embedding", "stem", "mixture"]
     whole = list(run(shelf, long, names, Backbone.SPECTRAL))
-    monkeypatch.setattr(method, "BLOCK_SAMPLES", 20 * LATENT_SAMPLES)
+    monkeypatch.setitem(translating.STRETCH_SAMPLES, Backbone.SPECTRAL, 20 * LATENT_SAMPLES)
     for one, pieced in zip(whole, run(shelf, long, names, Backbone.SPECTRAL), strict=True):
         assert np.allclose(one.mix.wav, pieced.mix.wav, atol=1e-5)
+
+
+def test_a_wavenet_reads_long_clips_in_pieces(
+    shelf: checkpoint.Library, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert source.mixture is not None
+    long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
+    options = Options(temperature=0)
+    names = ["embedding", "stem", "mixture"]
+    whole = list(run(shelf, long, names, Backbone.WAVENET, options))
+    monkeypatch.setitem(translating.STRETCH_SAMPLES, Backbone.WAVENET, 30 * LATENT_SAMPLES)
+    for one, pieced in zip(whole, run(shelf, long, names, Backbone.WAVENET, options), strict=True):
+        assert np.allclose(one.mix.wav, pieced.mix.wav, atol=1e-4)
 
 
 def test_same_seed_same_samples(shelf: checkpoint.Library, source: Source) -> None:
@@ -222,20 +234,11 @@ def test_a_separators_pieces_are_joined_softly(
     long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
     block = 20 * LATENT_SAMPLES
     (whole,) = run(shelf, long, ["separation"], Backbone.SPECTRAL)
-    monkeypatch.setattr(method, "BLOCK_SAMPLES", block)
+    monkeypatch.setitem(translating.STRETCH_SAMPLES, Backbone.SPECTRAL, block)
     (pieced,) = run(shelf, long, ["separation"], Backbone.SPECTRAL)
     steps = np.abs(np.diff(pieced.mix.wav))
     joins = [steps[at - 1 : at + 1].max() for at in range(block, len(steps), block)]
     assert max(joins) <= np.abs(np.diff(whole.mix.wav)).max()
-
-
-def test_each_method_translates_by_itself(shelf: checkpoint.Library, source: Source) -> None:
-    parts = StoredParts(Backbone.SPECTRAL, shelf)
-    for name, kind in CLASSES.items():
-        (together,) = run(shelf, source, [name], Backbone.SPECTRAL)
-        made = kind(parts).translate(source, Domain.CV)
-        assert made.method == name
-        assert np.allclose(made.mix.wav, together.mix.wav, atol=1e-6)
 
 
 def test_stems_may_end_a_little_earlier(shelf: checkpoint.Library, source: Source) -> None:

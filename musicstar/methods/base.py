@@ -99,11 +99,6 @@ class Sound:
     stems: Tensor | None
     pulse: Callable[[], None] = field(default=lambda: None)
 
-    def piece(self, start: int, end: int, *, pulse: Callable[[], None]) -> "Sound":
-        """The samples from `start` to `end`."""
-        stems = None if self.stems is None else self.stems[:, start:end]
-        return Sound(self.domain, self.mixture[start:end], stems, pulse)
-
 
 @dataclass(frozen=True, eq=False)
 class Stream:

@@ -27,6 +27,9 @@ class SeparationBased(Method):
     def voices(cls, direction: Direction) -> tuple[Voice, ...]:
         return direction.source.stems
 
+    def models(self, direction: Direction) -> tuple[Model, ...]:
+        return SingleInstrument(self.parts).models(direction)
+
     def require(self, direction: Direction) -> None:
         SingleInstrument(self.parts).require(direction)
         self.parts.separator(direction.source)

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from musicstar import checkpoint
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.domains import Direction, Domain
 from musicstar.methods.base import Options, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
-from musicstar.methods.method import Method, prepare, translate_together
+from musicstar.methods.method import Method
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, library
+from musicstar.methods.translating import prepare, translate_together
 
 GUESS_SAMPLES = 64_000
 
@@ -28,12 +30,18 @@ def guess_domain(clip: Clip, *, shelf: checkpoint.Library | None = None) -> tupl
         There are no weights to guess with.
     """
     guesser = StoredParts(Backbone.SPECTRAL, shelf or library()).guesser()
-    windows = list(torch.split(prepare(Source(Domain.CV, clip)).sound.mixture, GUESS_SAMPLES))
+    windows = list(torch.split(_whole(clip), GUESS_SAMPLES))
     # A last window of under a second says little; it counts only where it is all there is.
     long_enough = [window for window in windows if len(window) >= SAMPLE_RATE] or [windows[0]]
     odds = torch.stack([guesser(window[None])[0] for window in long_enough]).mean()
     share_sp = float(torch.sigmoid(odds))
     return (Domain.SP, share_sp) if share_sp >= 0.5 else (Domain.CV, 1 - share_sp)
+
+
+def _whole(clip: Clip) -> Tensor:
+    """A clip as the networks take it."""
+    prepared = prepare(Source(Domain.CV, clip))
+    return prepared.piece(0, prepared.total).mixture
 
 
 def translate_all(
