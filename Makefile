@@ -49,7 +49,7 @@ $(VENV)/.app: $(PINS) | $(VENV)/.made
 # All the app needs is installed along, so neither command makes the other install again.
 $(VENV)/.test: $(PINS) | $(VENV)/.made
 	@echo "Installing what the studio and its tests need into $(VENV): 6 GB on disk, a few minutes once."
-	$(PIP) install --quiet -c constraints.txt -e '.[render,eval,dev]'
+	$(PIP) install --quiet -c constraints.txt -e '.[render,eval,cluster,dev]'
 	@touch $(VENV)/.app $@
 
 # The tests that need a missing package skip and name it, so this never fails.

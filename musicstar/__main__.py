@@ -7,17 +7,17 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from musicstar import audio
 from musicstar.concepts import command as concepts
-from musicstar.domains import STARNET, Direction, Domain, Voice
+from musicstar.domains import STARNET, Domain, Voice
+from musicstar.engines.choice import Kind, Precision
 from musicstar.evaluation import command as evaluation
+from musicstar.folders import FAULTS, Settings, Task, sentence, translate_each
 from musicstar.methods.catalog import METHODS, Backbone
-
-# What a wrong input, a full disk, a missing package or a lack of memory can raise.
-FAULTS = (ValueError, OSError, RuntimeError, ImportError, ArithmeticError, MemoryError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,16 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.command(arguments))
     except FAULTS as error:
-        print(f"musicstar: {_sentence(error)}", file=sys.stderr)
+        print(f"musicstar: {sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("musicstar: interrupted", file=sys.stderr)
         return 130
-
-
-def _sentence(error: BaseException) -> str:
-    """The first line of an error; libraries add traces of their own below it."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _number(least: float, *, above: bool = False) -> Callable[[str], float]:
@@ -71,71 +66,44 @@ def _folder(text: str) -> str:
 
 
 def _translate(arguments: argparse.Namespace) -> int:
-    stems = None
+    for name in ("engine", "precision", "threads"):
+        if (value := getattr(arguments, name)) is not None:
+            os.environ[f"MUSICSTAR_{name.upper()}"] = str(value)
+    out, stems = Path(arguments.out), None
     if arguments.stems is not None:
-        melody, accompaniment = arguments.stems
-        stems = audio.read(melody), audio.read(accompaniment)
-    found = _audio_files(arguments.inputs, out=Path(arguments.out))
+        stems = Path(arguments.stems[0]), Path(arguments.stems[1])
+    found = _audio_files(arguments.inputs, out=out)
     inputs = list({path.resolve(): path for path in found}.values())
     if stems is None and not inputs:
         raise ValueError(f"no audio files among the inputs; expected {', '.join(audio.SUFFIXES)}")
     if stems is not None and len(inputs) > 1:
         raise ValueError(f"--stems are those of one recording, and {len(inputs)} inputs are given")
     _require_distinct(inputs)
-    given = [*inputs, *map(Path, arguments.stems or ())]
-    _require_kept(given, [path.stem for path in inputs or given], Path(arguments.out))
-    failures = 0
-    paths: list[Path | None] = [*inputs] or [None]
-    for path in paths:
-        name = Path(arguments.stems[0]).stem if path is None else path.stem
-        for line in _translate_one(arguments, path, stems, name):
-            failures += 1
-            print(f"musicstar: {name}: {line}", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def _translate_one(
-    arguments: argparse.Namespace, path: Path | None, stems: tuple[audio.Clip, audio.Clip] | None, name: str
-) -> Iterator[str]:
-    """Write one input's translations, yielding what went wrong."""
-    from musicstar.methods import studio
-    from musicstar.methods.base import Options, Source
-    from musicstar.methods.shelf import why_not_offered
-
-    target, backbone = Domain(arguments.to), Backbone(arguments.backbone)
-    direction = Direction(Domain(arguments.source) if arguments.source else target.others[0], target)
-    wanted = list(METHODS) if arguments.method == "all" else [arguments.method]
-    if arguments.method == "all" and stems is None:
-        print(
-            f"musicstar: {name}: single left out, it translates stems (--stems MELODY ACCOMPANIMENT)", file=sys.stderr
-        )
-        wanted = [method for method in wanted if not METHODS[method].needs_stems]
-    refused = why_not_offered(backbone, direction=direction)
-    for method in wanted:
-        if method in refused:
-            yield f"{method}: {refused[method]}"
-    options = Options(seed=arguments.seed, temperature=arguments.temperature, chunk_s=arguments.chunk_seconds)
-    try:
-        source = Source(direction.source, None if path is None else audio.read(path), stems)
-        offered = [method for method in wanted if method not in refused]
-        for made in studio.translate_all(offered, source, target, backbone=backbone, options=options):
-            out = Path(arguments.out) / f"{name}.{made.method}.wav"
-            audio.write(out, made.mix)
-            for voice, stem in made.stems.items() if arguments.write_stems else ():
-                audio.write(out.with_name(f"{name}.{made.method}.{voice.label}.wav"), stem)
-            record = {
-                "input": None if path is None else str(path),
-                "method": made.method,
-                "backbone": made.backbone.value,
-                "source": made.source.value,
-                "target": made.target.value,
-                "audio_s": round(made.mix.duration_s, 3),
-                "spent_s": round(made.seconds["total"], 3),
-                "path": str(out),
-            }
-            print(json.dumps(record) if arguments.json else f"{out}  ({record['spent_s']} s)", flush=True)
-    except FAULTS as error:
-        yield _sentence(error)
+    given = [*inputs, *(stems or ())]
+    _require_kept(given, [path.stem for path in inputs or given], out)
+    tasks = [Task(path.stem, path, stems) for path in inputs] or [Task(given[0].stem, None, stems)]
+    target = Domain(arguments.to)
+    settings = Settings(
+        source=Domain(arguments.source) if arguments.source else target.others[0],
+        target=target,
+        method=arguments.method,
+        backbone=Backbone(arguments.backbone),
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+        chunk_s=arguments.chunk_seconds,
+        write_stems=arguments.write_stems,
+    )
+    failed = False
+    for outcome in translate_each(
+        tasks, settings, out, jobs=arguments.jobs, cluster=arguments.cluster, resume=arguments.resume
+    ):
+        for record in outcome.records:
+            line = json.dumps(record) if arguments.json else f"{record['path']}  ({record['spent_s']} s)"
+            print(line, flush=True)
+        for line in (*outcome.remarks, *outcome.faults):
+            print(f"musicstar: {outcome.name}: {line}", file=sys.stderr)
+        failed = failed or bool(outcome.faults)
+    return int(failed)
 
 
 def _audio_files(inputs: Iterable[str], *, out: Path) -> Iterable[Path]:
@@ -298,9 +266,14 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate.add_argument(
         "--chunk-seconds",
         type=_number(0),
-        default=0.0,
-        help="wavenet: play stretches of this length side by side; faster",
+        help="wavenet: play stretches of this length side by side, 0 for none; by default large ones, where that pays",
     )
+    translate.add_argument("--jobs", type=_count(1), default=1, help="recordings at a time, each by a process")
+    translate.add_argument("--cluster", metavar="ADDRESS", help="use a running Ray cluster (extra cluster)")
+    translate.add_argument("--resume", action="store_true", help="leave out what is there, made the same way")
+    translate.add_argument("--engine", choices=get_args(Kind), help="what plays WaveNets; see musicstar doctor")
+    translate.add_argument("--precision", choices=get_args(Precision), help="of the native engine's products")
+    translate.add_argument("--threads", type=_count(1), help="of the native engine")
     translate.add_argument("--json", action="store_true", help="a JSON line per output")
     translate.set_defaults(command=_translate)
 

@@ -17,7 +17,7 @@ from musicstar.config import parse
 from musicstar.domains import STEMS, Voice
 from musicstar.engines.choice import engine_for
 from musicstar.evaluation.style import DomainJudge, JudgeConfig, StyleConfig, StyleNet
-from musicstar.generate import Line, perform
+from musicstar.generate import Line, perform, suited
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
 from musicstar.model import LATENT_SAMPLES, Model, Part, Sampling
@@ -223,8 +223,12 @@ class WaveNetModel(Model):
     @staticmethod
     def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
         lines = [cast(WaveNetModel, part.model).line(part.latents, part.voice, sampling) for part in parts]
-        chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
-        return perform(lines, chunking=chunking, progress=progress)
+        engine = engine_for(lines[0].decoder)
+        if sampling.chunk_s is None:
+            chunking = suited(lines, engine)
+        else:
+            chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
+        return perform(lines, chunking=chunking, engine=engine, progress=progress)
 
     def line(self, latents: Tensor, voice: Voice, sampling: Sampling) -> Line:
         """What plays latents Tensor[64, N] as a voice."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicstar.audio import blocks, mulaw_decode, room
+from musicstar.audio import SAMPLE_RATE, blocks, mulaw_decode, room
 from musicstar.chunking import Chunking, Plan
 from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
@@ -21,6 +21,8 @@ from musicstar.wavenet import Decoder
 TURN_S = 0.08
 # Past so many streams a step costs as much more as there are more of them; the rest wait.
 TOGETHER = 64
+CACHED_WEIGHTS = 1_000_000
+SHORTEST_CHUNK_S = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -164,6 +166,18 @@ def perform(
     ]
     played = map(mulaw_decode, play(chunks, engine=engine, progress=progress))
     return [plan.join(itertools.islice(played, len(plan.spans))) for plan in plans]
+
+
+def suited(lines: Sequence[Line], engine: Engine) -> Chunking | None:
+    """Chunks enough to keep an engine busy, where the decoders gain by it; None where they do not.
+
+    One stream of a small decoder finds its weights in the processor's cache. Those of a large one are fetched anew for
+    each sample, which several streams share.
+    """
+    weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
+    longest_s = max(line.samples for line in lines) / SAMPLE_RATE
+    chunk_s = max(SHORTEST_CHUNK_S, longest_s * len(lines) / engine.at_once)
+    return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and longest_s > 2 * chunk_s else None
 
 
 def _decoded(codes: Tensor) -> Tensor:

@@ -28,13 +28,13 @@ class Sampling:
     Attributes
     ----------
     temperature : of a WaveNet, 0 picks the most likely sample each time; of a spectral decoder, how much it varies
-    chunk_s : seconds that a WaveNet plays side by side and joins, faster and not quite the same; 0 plays on end
+    chunk_s : seconds of the stretches that a WaveNet plays side by side and joins; 0 plays on end, None chooses
     start_samples : where in the clip the stretch to be decoded begins
     """
 
     seed: int = 0
     temperature: float = 1.0
-    chunk_s: float = 0.0
+    chunk_s: float | None = None
     start_samples: int = 0
 
 

@@ -32,6 +32,7 @@ LAYERS = {
     "musicstar.pairs": 2,
     "musicstar.stimuli": 2,
     "musicstar.desk": 3,
+    "musicstar.folders": 3,
     "musicstar.jobs": 3,
     "musicstar.work": 3,
     "musicstar.ui": 4,

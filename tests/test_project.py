@@ -81,7 +81,7 @@ def test_no_address_of_a_package_index() -> None:
 
 def test_all_dependencies_are_pinned_once_and_alike() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"render", "eval", "postgres", "dev"}
+    assert set(extras) == {"render", "eval", "cluster", "postgres", "dev"}
     direct = [*PYPROJECT["project"]["dependencies"], *(pin for pins in extras.values() for pin in pins)]
     assert [pin for pin in direct if not PIN.fullmatch(pin)] == []
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

@@ -59,6 +59,10 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def at_once(self) -> int:
+        """How many streams keep it busy."""
+
     def stream(self, decoder: Decoder) -> Any:
         """A new clip."""
 

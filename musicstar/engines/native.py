@@ -262,6 +262,10 @@ class NativeEngine:
         """How many are used at most."""
         return self._threads or torch.get_num_threads()
 
+    @property
+    def at_once(self) -> int:
+        return 8 * self.threads
+
     def stream(self, decoder: Decoder) -> NativeStream:
         return NativeStream(self._library, decoder, bfloat16=self._bfloat16)
 

@@ -53,13 +53,14 @@ class Options:
     ----------
     seed : of everything drawn at random
     temperature : how much outputs vary by chance; 0 picks what is most likely
-    chunk_s : a WaveNet plays stretches of so many seconds side by side and joins them; 0 plays on end
+    chunk_s : a WaveNet plays stretches of so many seconds side by side and joins them; 0 plays on end, and None what is
+        large enough to gain by it is played in stretches
     cancelled : asked often; true ends the work with `Cancelled`
     """
 
     seed: int = 0
     temperature: float = 1.0
-    chunk_s: float = 0.0
+    chunk_s: float | None = None
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
 
