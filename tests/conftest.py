@@ -60,7 +60,15 @@ def _is_local(host: object) -> bool:
         address = ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    return address.is_loopback or address.is_unspecified
+    if address.is_loopback or address.is_unspecified:
+        return True
+    # Only an address of its own can be bound to; a cluster of this machine alone uses one.
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as own:
+        try:
+            own.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture(scope="session")
