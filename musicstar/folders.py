@@ -10,8 +10,9 @@ import logging
 import multiprocessing
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -188,32 +189,36 @@ def _is_done(task: Task, settings: Settings, out: Path) -> bool:
 
 
 def _in_processes(tasks: Sequence[Task], settings: Settings, out: Path, jobs: int) -> Iterator[tuple[Task, Outcome]]:
-    """Each task by one of several processes, which share the cores between them."""
-    waiting, tried = list(tasks), set[str]()
+    """Each task by one of several processes, which share the cores between them.
+
+    Where a process dies, those that were at work are done again one by one, which shows whose fault it was.
+    """
+    waiting = deque(tasks)
     while waiting:
-        pool = ProcessPoolExecutor(
-            jobs,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_share_cores,
-            initargs=(max(1, (os.cpu_count() or 1) // jobs),),
-        )
-        running = {pool.submit(translate, task, settings, out): task for task in waiting}
-        waiting = []
-        try:
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    task = running.pop(future)
-                    try:
-                        yield task, future.result()
-                    except BrokenProcessPool:
-                        # One of them ended its process, and nobody can say which: each is tried once more.
-                        if task.name in tried:
-                            yield task, Outcome(task.name, faults=("the process that did it died twice",))
-                        else:
-                            tried.add(task.name)
-                            waiting.append(task)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for task in (yield from _until_one_dies(waiting, settings, out, jobs)):
+            if (yield from _until_one_dies(deque([task]), settings, out, 1)):
+                yield task, Outcome(task.name, faults=("the process that did it died twice",))
+
+
+def _until_one_dies(
+    waiting: deque[Task], settings: Settings, out: Path, jobs: int
+) -> Generator[tuple[Task, Outcome], None, list[Task]]:
+    """Do what is waiting until nothing is left or a process dies; returns what was at work then."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    spawned = multiprocessing.get_context("spawn")
+    broken: list[Task] = []
+    with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_share_cores, initargs=(threads,)) as pool:
+        running: dict[Future[Outcome], Task] = {}
+        while running or (waiting and not broken):
+            while waiting and len(running) < jobs and not broken:
+                running[pool.submit(translate, waiting[0], settings, out)] = waiting.popleft()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                try:
+                    yield task, future.result()
+                except BrokenProcessPool:
+                    broken.append(task)
+    return broken
 
 
 def _share_cores(threads: int) -> None:
