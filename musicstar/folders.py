@@ -211,8 +211,12 @@ def _until_one_dies(
         running: dict[Future[Outcome], Task] = {}
         while running or (waiting and not broken):
             while waiting and len(running) < jobs and not broken:
-                running[pool.submit(translate, waiting[0], settings, out)] = waiting.popleft()
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = waiting.popleft()
+                try:
+                    running[pool.submit(translate, task, settings, out)] = task
+                except BrokenProcessPool:
+                    broken.append(task)
+            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                 task = running.pop(future)
                 try:
                     yield task, future.result()
