@@ -1,23 +1,20 @@
 """The desk: where visitors' requests wait their turn, and the processes that serve them.
 
-Translations go to one pool and are taken strictly in the order of arrival, no more at a time than it has
-processes; checks of new clips go to a second, so that a visitor sees their clip at once however long the
-queue is. The processes are spawned, give way to the web server, and end with it even when it is killed.
+Translations go to one pool, which does a few side by side, so that nobody waits for the whole of another's; past that
+they are taken strictly in the order of arrival. Checks of new clips go to a second pool, so that a visitor sees their
+clip at once however long the queue is. The processes are spawned, give way to the web server, and end with it even
+when it is killed.
 """
 
 import asyncio
 import contextlib
 import logging
-import multiprocessing
-import os
-import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -26,11 +23,14 @@ from musicstar import jobs
 from musicstar.domains import Direction
 from musicstar.jobs import Job, JobError, Limits, Order, Source, Step
 from musicstar.methods.catalog import Backbone
+from musicstar.pool import Pool
 
 LOG = logging.getLogger(__name__)
 TICK_S = 0.25
 WARM_AFTER_S = 1.5
 MOST_WAITING = 64
+# Translations that a worker process does side by side.
+TOGETHER = 4
 KEEP_S = 12 * 3600.0
 KEEP_BYTES = 4_000_000_000
 SWEEP_EVERY_S = 600.0
@@ -61,91 +61,19 @@ class View:
     failure: str = ""
 
 
-class Pool:
-    """Worker processes that can be had again after a crash."""
-
-    def __init__(self, *, processes: int, niceness: int) -> None:
-        self.processes, self._niceness = processes, niceness
-        # Workers hold the other end: it closes when this process closes it or dies in whatever way.
-        self._held_by_workers, self._lifeline = multiprocessing.get_context("spawn").Pipe(duplex=False)
-        self._executor = self._start()
-
-    def _start(self) -> ProcessPoolExecutor:
-        threads = max(1, (os.cpu_count() or 1) // self.processes)
-        return ProcessPoolExecutor(
-            self.processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin_work,
-            initargs=(self._niceness, threads, self._held_by_workers),
-        )
-
-    def submit(self, work: str, *arguments: Any) -> "Future[Any]":
-        """Have a function called in a worker; see `_run`."""
-        try:
-            return self._executor.submit(_run, work, *arguments)
-        except BrokenProcessPool:
-            self._executor.shutdown(wait=False)
-            self._executor = self._start()
-            LOG.warning("a worker process died; the pool has been started again")
-            return self._executor.submit(_run, work, *arguments)
-
-    def close(self) -> None:
-        """End the workers at once, whatever they do."""
-        self._lifeline.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._held_by_workers.close()
-
-
-def _begin_work(niceness: int, threads: int, lifeline: Connection) -> None:
-    """Prepare a worker: give way to the web server, and end with it."""
-    os.nice(niceness)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-
-    def end_with_parent() -> None:
-        try:
-            lifeline.recv_bytes()
-        except (EOFError, OSError):
-            # Nothing is left to tidy up for, and a thread cannot end its process in a gentler way.
-            os._exit(0)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def _run(work: str, *arguments: Any) -> Any:
-    """Call one of the functions of `musicstar.work` or `musicstar.concepts.visits` by name, in a worker process."""
-    # Imported here and by name: a worker unpickles this function, and the web process must not load PyTorch.
-    from musicstar import work as workshop
-    from musicstar.concepts import visits
-
-    functions: Mapping[str, Any] = {
-        "warm": workshop.warm,
-        "inspect": workshop.inspect,
-        "translate": workshop.translate,
-        "hear": visits.hear,
-        "own": visits.own,
-    }
-    try:
-        return functions[work](*arguments)
-    except Exception:
-        for job in arguments:
-            if isinstance(job, Job):
-                # Whatever failed, it failed for want of a job that has been deleted meanwhile, if it has.
-                Job.find(job.folder.parent, job.id)
-        raise
-
-
 class Desk:
     """Takes requests, and says how they stand.
 
     Parameters
     ----------
     data : the folder of the jobs
-    workers : how many translations run side by side
+    workers : processes that translate, each a few clips side by side
     """
 
     def __init__(self, *, data: Path, limits: Limits, workers: int = 1) -> None:
         self.data, self.limits = data, limits
-        self._translators = Pool(processes=workers, niceness=10)
+        self._translators = Pool(processes=workers, niceness=10, together=TOGETHER)
+        self._workers = workers
         self._inspectors = Pool(processes=1, niceness=5)
         self._asked = 0
         self._waiting: deque[object] = deque()
@@ -180,9 +108,7 @@ class Desk:
         # The first page comes first: two processes that import PyTorch would slow it down.
         await asyncio.sleep(WARM_AFTER_S)
         inspector = asyncio.wrap_future(self._inspectors.submit("warm"))
-        translators = [
-            asyncio.wrap_future(self._translators.submit("warm")) for _ in range(self._translators.processes)
-        ]
+        translators = [asyncio.wrap_future(self._translators.submit("warm")) for _ in range(self._workers)]
         not_offered: NotOffered = await inspector
         await asyncio.gather(*translators)
         return not_offered
@@ -258,7 +184,7 @@ class Desk:
         ticket = object()
         self._waiting.append(ticket)
         try:
-            while self._waiting[0] is not ticket or len(self._serving) >= self._translators.processes:
+            while self._waiting[0] is not ticket or len(self._serving) >= self._translators.places:
                 if job.cancelled(order):
                     yield View(None, _cancelled(job.steps(order)), ended=True)
                     return

@@ -2,10 +2,13 @@
 
 import itertools
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -71,6 +74,11 @@ class Playing:
         self._generator = torch.Generator().manual_seed(seed)
 
     @property
+    def left(self) -> int:
+        """How many samples are to come."""
+        return self.line.samples - self.done
+
+    @property
     def left_in_frame(self) -> int:
         """How many samples follow the present latents."""
         return self.line.decoder.config.pool - self.done % self.line.decoder.config.pool
@@ -94,52 +102,62 @@ class Playing:
 
 
 class Ensemble:
-    """Lines that an engine plays side by side; they may join at any turn, and leave when they are done."""
+    """Lines that an engine plays side by side, of any number of callers, each in a thread of its own."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._steps = 16
-        self.playing: list[Playing] = []
+        self._playing: list[Playing] = []
+        self._turning = threading.Lock()
 
-    def join(self, line: Line) -> Playing:
-        """Take a line in."""
-        playing = Playing(line, self._engine)
-        self.playing.append(playing)
-        return playing
+    def play(self, lines: Sequence[Line], progress: Callable[[float], None]) -> list[Tensor]:
+        """Carry lines on until they are done, no more than `TOGETHER` of them at once, and others' by the way."""
+        total = sum(line.samples for line in lines)
+        waiting, playing = deque(lines), list[Playing]()
+        try:
+            while waiting or any(one.left for one in playing):
+                with self._turning:
+                    while waiting and sum(1 for one in playing if one.left) < TOGETHER:
+                        playing.append(Playing(waiting.popleft(), self._engine))
+                        self._playing.append(playing[-1])
+                    self._turn()
+                progress(sum(one.done for one in playing) / total)
+        finally:
+            with self._turning:
+                self._playing = [one for one in self._playing if one not in playing]
+        return [one.codes for one in playing]
 
-    def turn(self) -> None:
-        """Carry all of them on."""
-        steps = min(self._steps, *(playing.left_in_frame for playing in self.playing))
+    def _turn(self) -> None:
+        """Carry on whoever is there; a thread that waits for its turn finds that another has done its work."""
+        self._playing = [one for one in self._playing if one.left]
+        if not self._playing:
+            return
+        steps = min(self._steps, *(one.left_in_frame for one in self._playing))
         began_s = time.monotonic()
-        asks = [playing.ask(steps) for playing in self.playing]
-        for playing, said in zip(self.playing, self._engine.play(asks, steps), strict=True):
-            playing.take(said)
-        self.playing = [playing for playing in self.playing if playing.done < playing.line.samples]
+        asks = [one.ask(steps) for one in self._playing]
+        for one, said in zip(self._playing, self._engine.play(asks, steps), strict=True):
+            one.take(said)
         spent_s = time.monotonic() - began_s
         self._steps = max(1, min(2 * self._steps, int(steps * TURN_S / max(spent_s, 1e-6))))
+
+
+# One for each engine of this process, by identity.
+_ENSEMBLES: WeakKeyDictionary[Any, Ensemble] = WeakKeyDictionary()
 
 
 def play(
     lines: Sequence[Line], *, engine: Engine | None = None, progress: Callable[[float], None] | None = None
 ) -> list[Tensor]:
-    """Sample lines side by side, no more than `TOGETHER` at once: their codes, uint8 Tensor[N * pool] each.
+    """Sample lines side by side, and beside those of other threads: their codes, uint8 Tensor[N * pool] each.
 
     Parameters
     ----------
     engine : the one that suits the first decoder's device, by default
     progress : called at least every 0.25 s with the share done, 0 to 1; what it raises ends the work
     """
-    ensemble = Ensemble(engine or engine_for(lines[0].decoder))
-    total = sum(line.samples for line in lines)
-    waiting = deque(lines)
-    playing: list[Playing] = []
-    while waiting or ensemble.playing:
-        while waiting and len(ensemble.playing) < TOGETHER:
-            playing.append(ensemble.join(waiting.popleft()))
-        ensemble.turn()
-        if progress:
-            progress(sum(one.done for one in playing) / total)
-    return [one.codes for one in playing]
+    engine = engine or engine_for(lines[0].decoder)
+    ensemble = _ENSEMBLES.setdefault(engine, Ensemble(engine))
+    return ensemble.play(lines, progress or (lambda share: None))
 
 
 def perform(

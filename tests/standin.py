@@ -85,8 +85,8 @@ def why_not_offered(backbone: Backbone, *, direction: Direction | None = None) -
 class ThreadPool:
     """A pool whose workers are threads of the test, so that they see its stand-ins."""
 
-    def __init__(self, *, processes: int, niceness: int) -> None:
-        self.processes = processes
+    def __init__(self, *, processes: int, niceness: int, together: int = 1) -> None:
+        self.places = processes
         self._threads = ThreadPoolExecutor(processes)
 
     def submit(self, name: str, *arguments: Any) -> "Future[Any]":

@@ -1,8 +1,6 @@
 """The desk: turns, places, cancelling, and processes that end."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -11,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from musicstar import desk, work
-from musicstar.desk import Desk, Pool, View
-from musicstar.domains import DIRECTIONS, PAPER, Domain
+from musicstar import desk, pool, work
+from musicstar.desk import Desk, View
+from musicstar.domains import PAPER, Domain
 from musicstar.jobs import Job, JobError, Order
 from musicstar.methods import base
 from musicstar.methods import studio as networks
@@ -185,7 +183,7 @@ def test_a_clip_deleted_meanwhile_is_said_to_be(job: Job) -> None:
     job.delete()
     for work_on_it in (("translate", job, Order(Domain.SP, Domain.CV, ("mixture",))), ("inspect", job, LIMITS)):
         with pytest.raises(JobError, match="no longer kept here"):
-            desk._run(*work_on_it)
+            pool.run(*work_on_it)
 
 
 def test_a_crash_is_told_and_the_next_order_is_served(
@@ -211,26 +209,6 @@ def test_offers_come_from_the_worker(counter: Callable[[], Desk], studio: Studio
         return await at.not_offered(Backbone.SPECTRAL, PAPER[0]), await at.not_offered(Backbone.WAVENET, PAPER[1])
 
     assert run_at(counter, visit) == ({}, {"stem": "Not trained."})
-
-
-def test_a_pool_outlives_its_workers_and_takes_them_along() -> None:
-    pool = Pool(processes=1, niceness=1)
-    try:
-        reasons = pool.submit("warm").result(timeout=60)
-        assert set(reasons) == {(backbone, direction) for backbone in Backbone for direction in DIRECTIONS}
-        (pid,) = pool._executor._processes
-        os.kill(pid, signal.SIGKILL)
-        while not pool._executor._broken:
-            time.sleep(0.01)
-        again = pool.submit("warm")
-        (pid,) = pool._executor._processes
-        again.result(timeout=60)
-        assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
-    finally:
-        began = time.monotonic()
-        pool.close()
-    assert time.monotonic() - began < 5
-    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_no_more_clips_wait_to_be_read_than_can_be(

@@ -3,12 +3,13 @@
 import itertools
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch import Tensor
 
-from musicstar.engines.choice import EngineConfig, choose
-from musicstar.generate import Ensemble, Line, generate, play
+from musicstar.generate import Line, generate, play
 from tests.decoders import TINY, decoder_of, latents_of
 
 
@@ -47,16 +48,14 @@ def test_lines_of_several_decoders_join_and_leave_without_hearing_each_other() -
     ]
     alone = [play([line])[0] for line in lines]
     assert not torch.equal(alone[0], alone[1])
-    ensemble = Ensemble(choose(EngineConfig.from_environment()).engine)
-    playing = []
-    for line in lines:
-        playing.append(ensemble.join(line))
-        ensemble.turn()
-        ensemble.turn()
-    while ensemble.playing:
-        ensemble.turn()
-    for one, expected in zip(playing, alone, strict=True):
-        assert torch.equal(one.codes, expected)
+
+    def late(line: Line) -> Tensor:
+        time.sleep(0.005 * lines.index(line))
+        return play([line])[0]
+
+    with ThreadPoolExecutor(len(lines)) as threads:
+        for _ in range(5):
+            assert all(map(torch.equal, threads.map(late, lines), alone))
 
 
 def test_the_same_seed_gives_the_same_clip() -> None:

@@ -34,6 +34,7 @@ LAYERS = {
     "musicstar.desk": 3,
     "musicstar.folders": 3,
     "musicstar.jobs": 3,
+    "musicstar.pool": 3,
     "musicstar.work": 3,
     "musicstar.ui": 4,
     "musicstar.__main__": 5,

@@ -81,5 +81,5 @@ def choose(config: EngineConfig) -> Choice:
 def engine_for(module: torch.nn.Module) -> Engine:
     """The engine that the environment asks for; plain PyTorch where the weights are not on the processor."""
     if next(module.parameters()).device.type != "cpu":
-        return UnrolledEngine()
+        return choose(EngineConfig(engine="torch")).engine
     return choose(EngineConfig.from_environment()).engine
