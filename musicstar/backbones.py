@@ -81,7 +81,13 @@ class SpectralModel(Model):
         return latents
 
     @staticmethod
-    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
+    def decode(
+        parts: Sequence[Part],
+        *,
+        sampling: Sampling,
+        progress: Callable[[float], None],
+        heard: Callable[[list[Tensor]], None] | None = None,  # noqa: ARG004 (all is there in one pass)
+    ) -> list[Tensor]:
         out = torch.zeros(len(parts), len(parts[0].cue))
         models = {id(part.model): part.model for part in parts}
         for done, (key, model) in enumerate(models.items()):
@@ -221,14 +227,20 @@ class WaveNetModel(Model):
         return self.encode(wav, voices)
 
     @staticmethod
-    def decode(parts: Sequence[Part], *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
+    def decode(
+        parts: Sequence[Part],
+        *,
+        sampling: Sampling,
+        progress: Callable[[float], None],
+        heard: Callable[[list[Tensor]], None] | None = None,
+    ) -> list[Tensor]:
         lines = [cast(WaveNetModel, part.model).line(part.latents, part.voice, sampling) for part in parts]
         engine = engine_for(lines[0].decoder)
         if sampling.chunk_s is None:
             chunking = suited(lines, engine)
         else:
             chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
-        return perform(lines, chunking=chunking, engine=engine, progress=progress)
+        return perform(lines, chunking=chunking, engine=engine, progress=progress, heard=heard)
 
     def line(self, latents: Tensor, voice: Voice, sampling: Sampling) -> Line:
         """What plays latents Tensor[64, N] as a voice."""

@@ -24,6 +24,7 @@ from musicstar.wavenet import Decoder
 TURN_S = 0.08
 # Past so many streams a step costs as much more as there are more of them; the rest wait.
 TOGETHER = 64
+FIRST_HEARD_S = 2.0
 CACHED_WEIGHTS = 1_000_000
 SHORTEST_CHUNK_S = 0.5
 
@@ -110,9 +111,11 @@ class Ensemble:
         self._playing: list[Playing] = []
         self._turning = threading.Lock()
 
-    def play(self, lines: Sequence[Line], progress: Callable[[float], None]) -> list[Tensor]:
-        """Carry lines on until they are done, no more than `TOGETHER` of them at once, and others' by the way."""
-        total = sum(line.samples for line in lines)
+    def play(self, lines: Sequence[Line], tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
+        """Carry lines on until they are done, no more than `TOGETHER` of them at once, and others' by the way.
+
+        `tell` hears of those that have begun.
+        """
         waiting, playing = deque(lines), list[Playing]()
         try:
             while waiting or any(one.left for one in playing):
@@ -121,7 +124,7 @@ class Ensemble:
                         playing.append(Playing(waiting.popleft(), self._engine))
                         self._playing.append(playing[-1])
                     self._turn()
-                progress(sum(one.done for one in playing) / total)
+                tell(playing)
         finally:
             with self._turning:
                 self._playing = [one for one in self._playing if one not in playing]
@@ -146,7 +149,11 @@ _ENSEMBLES: WeakKeyDictionary[Any, Ensemble] = WeakKeyDictionary()
 
 
 def play(
-    lines: Sequence[Line], *, engine: Engine | None = None, progress: Callable[[float], None] | None = None
+    lines: Sequence[Line],
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[float], None] | None = None,
+    heard: Callable[[list[Tensor]], None] | None = None,
 ) -> list[Tensor]:
     """Sample lines side by side, and beside those of other threads: their codes, uint8 Tensor[N * pool] each.
 
@@ -154,10 +161,22 @@ def play(
     ----------
     engine : the one that suits the first decoder's device, by default
     progress : called at least every 0.25 s with the share done, 0 to 1; what it raises ends the work
+    heard : called with the codes so far once there are `FIRST_HEARD_S` of all lines, and whenever these have doubled
     """
+    total, due = sum(line.samples for line in lines), round(FIRST_HEARD_S * SAMPLE_RATE)
+
+    def tell(playing: Sequence[Playing]) -> None:
+        nonlocal due
+        if progress:
+            progress(sum(one.done for one in playing) / total)
+        done = min(one.done for one in playing) if len(playing) == len(lines) else 0
+        if heard and done >= due and any(one.left for one in playing):
+            heard([one.codes[:done] for one in playing])
+            due = 2 * done
+
     engine = engine or engine_for(lines[0].decoder)
     ensemble = _ENSEMBLES.setdefault(engine, Ensemble(engine))
-    return ensemble.play(lines, progress or (lambda share: None))
+    return ensemble.play(lines, tell)
 
 
 def perform(
@@ -166,6 +185,7 @@ def perform(
     chunking: Chunking | None = None,
     engine: Engine | None = None,
     progress: Callable[[float], None] | None = None,
+    heard: Callable[[list[Tensor]], None] | None = None,
 ) -> list[Tensor]:
     """The sound of lines, each float32 Tensor[N * pool], nominally in [-1, 1).
 
@@ -173,9 +193,11 @@ def perform(
     ----------
     chunking : cut lines longer than a chunk, for speed; None samples each from beginning to end
     engine, progress : see `play`
+    heard : as of `play`, with the sound so far; of what is played in chunks nothing is heard before its end
     """
     if chunking is None:
-        return [_decoded(codes) for codes in play(lines, engine=engine, progress=progress)]
+        tell = (lambda codes: heard(list(map(mulaw_decode, codes)))) if heard else None
+        return [_decoded(codes) for codes in play(lines, engine=engine, progress=progress, heard=tell)]
     plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
     chunks = [
         replace(line, latents=line.latents[:, start:end], seed=(*line.seed, i) if i else line.seed)

@@ -60,6 +60,7 @@ class Track:
     loudness_lufs, peak_dbfs : of the file as it is; None for digital silence
     file_name : what a download is called
     seconds : time the method took; None for what was not made here
+    partial_s : of an output that is still being made, how much there is; the rest of the file is silent
     parts : the stems, where they are known
     """
 
@@ -77,6 +78,7 @@ class Track:
     method: str = ""
     backbone: str = ""
     seconds: float | None = None
+    partial_s: float | None = None
     parts: tuple["Track", ...] = ()
 
     @classmethod

@@ -79,10 +79,16 @@ class Model(nn.Module, ABC):
 
     @staticmethod
     @abstractmethod
-    def decode(parts: "Sequence[Part]", *, sampling: Sampling, progress: Callable[[float], None]) -> list[Tensor]:
+    def decode(
+        parts: "Sequence[Part]",
+        *,
+        sampling: Sampling,
+        progress: Callable[[float], None],
+        heard: Callable[[list[Tensor]], None] | None = None,
+    ) -> list[Tensor]:
         """Parts to sound, Tensor[800 N] each, by models of this family, side by side.
 
-        `progress` hears the share done, and may raise to end the work.
+        `progress` hears the share done, and may raise to end the work; `heard` the sound so far, where that takes long.
         """
 
     @abstractmethod

@@ -117,8 +117,13 @@ def translate(job: Job, order: Order) -> None:
         mixture=audio.read(job.media_path(source.input.media)),
         stems=(stems[0], stems[1]) if len(stems) == 2 else None,
     )
-    options = base.Options(seed=order.seed, temperature=order.temperature, cancelled=lambda: job.cancelled(order))
-    target = order.target
+    target, preview = order.target, _Preview(job, order, clip.mixture)
+    options = base.Options(
+        seed=order.seed,
+        temperature=order.temperature,
+        cancelled=lambda: job.cancelled(order),
+        on_sound=preview.show,
+    )
     try:
         if runnable:
             ledger.begin(runnable[0])
@@ -126,7 +131,7 @@ def translate(job: Job, order: Order) -> None:
             runnable, clip, target, backbone=order.backbone, options=options, on_progress=ledger.progress
         ):
             backbone = made.backbone.value
-            key = f"{made.method}.{backbone}.{target}"
+            key = output_key(made.method, order)
             track = _track(
                 job,
                 made.mix,
@@ -140,13 +145,65 @@ def translate(job: Job, order: Order) -> None:
                 track, method=made.method, backbone=backbone, seconds=round(made.seconds.get("total", 0.0), 2)
             )
             job.write_json(f"output.{key}.json", asdict(track))
+            preview.done(made.method)
             ledger.finish(made.method)
     except base.Cancelled:
         ledger.end_rest("cancelled", "")
     except (base.NeedsStems, base.NotOffered, audio.AudioError) as error:
         ledger.end_rest("failed", str(error))
     finally:
+        preview.clear()
         job.touch()
+
+
+def output_key(method: str, order: Order) -> str:
+    """Which of a job's tracks a method's output is."""
+    return f"{method}.{order.backbone.value}.{order.target}"
+
+
+class _Preview:
+    """The beginnings of outputs that are still being made, shown as tracks that end in silence."""
+
+    def __init__(self, job: Job, order: Order, mixture: Clip | None) -> None:
+        self._job, self._order, self._mixture = job, order, mixture
+        self._shown: set[str] = set()
+        self._audible = False
+
+    def _file(self, method: str) -> str:
+        return f"output.{output_key(method, self._order)}.json"
+
+    def show(self, method: str, beginning: Clip) -> None:
+        """Let it be heard, unless there is a whole output of an earlier order, or the rest comes soon."""
+        there = (self._job.folder / self._file(method)).exists()
+        soon = self._order.backbone is Backbone.SPECTRAL and self._audible
+        if self._mixture is None or soon or (there and method not in self._shown):
+            return
+        self._shown.add(method)
+        self._audible = True
+        silence = np.zeros(len(self._mixture.wav) - len(beginning.wav), dtype=np.float32)
+        track = _track(
+            self._job,
+            replace(beginning, wav=np.concatenate([beginning.wav, silence])),
+            {},
+            key=output_key(method, self._order),
+            kind="output",
+            voice=self._order.target.mixture,
+            file_stem=method,
+        )
+        backbone, heard_s = self._order.backbone.value, round(beginning.duration_s, 1)
+        self._job.write_json(
+            self._file(method), asdict(replace(track, method=method, backbone=backbone, partial_s=heard_s))
+        )
+
+    def done(self, method: str) -> None:
+        """The whole output has taken its place."""
+        self._audible = True
+        self._shown.discard(method)
+
+    def clear(self) -> None:
+        """Take away what was never finished."""
+        for method in self._shown:
+            (self._job.folder / self._file(method)).unlink(missing_ok=True)
 
 
 class _Ledger:

@@ -162,6 +162,24 @@ def test_a_wavenet_reads_long_clips_in_pieces(
         assert np.allclose(one.mix.wav, pieced.mix.wav, atol=1e-4)
 
 
+@pytest.mark.parametrize("backbone", Backbone)
+def test_a_beginning_is_told_of_as_it_will_be(
+    shelf: checkpoint.Library, source: Source, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert source.mixture is not None
+    long = replace(source, mixture=Clip(np.tile(source.mixture.wav, 12)), stems=None)
+    monkeypatch.setattr(translating, "FIRST_SAMPLES", 20 * LATENT_SAMPLES)
+    heard: dict[str, list[Clip]] = {}
+    options = Options(temperature=0, on_sound=lambda name, mix: heard.setdefault(name, []).append(mix))
+    for made in run(shelf, long, ["stem", "mixture"], backbone, options):
+        assert heard[made.method]
+        for beginning in heard[made.method]:
+            assert 16_000 <= len(beginning.wav) < len(made.mix.wav)
+            # The last 50 ms may still be faded over.
+            settled = len(beginning.wav) - LATENT_SAMPLES
+            assert np.allclose(beginning.wav[:settled], made.mix.wav[:settled], atol=1e-4)
+
+
 def test_same_seed_same_samples(shelf: checkpoint.Library, source: Source) -> None:
     first, again, other = (
         next(run(shelf, source, ["mixture"], Backbone.WAVENET, Options(seed=seed))).mix.wav for seed in (1, 1, 2)

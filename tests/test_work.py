@@ -161,7 +161,8 @@ def test_failures_keep_what_was_done(job: Job, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(networks, "translate_all", fails)
     order = Order(Domain.SP, Domain.CV, ("embedding", "mixture"))
     work.translate(job, order)
-    assert [(step.state, step.message) for step in job.steps(order)] == [("done", ""), ("failed", "No weights.")]
+    # The quicker of the two came first.
+    assert [(step.state, step.message) for step in job.steps(order)] == [("failed", "No weights."), ("done", "")]
     assert len(job.outputs(Domain.CV)) == 1
 
 
@@ -174,6 +175,40 @@ def test_a_cancelled_order_stops(job: Job) -> None:
     other = Order(Domain.SP, Domain.CV, ("mixture",))
     work.translate(job, other)
     assert len(job.outputs(Domain.CV)) == 1, "a flag is for its own order"
+
+
+def test_a_beginning_is_heard_until_the_whole_takes_its_place(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an order that is cancelled, or whose output is there already, no beginning stays or takes a place."""
+    seen: list[Any] = []
+    order = Order(Domain.SP, Domain.CV, ("mixture",), backbone=Backbone.WAVENET)
+
+    def begins(cancel: bool = False) -> Any:
+        def translate_all(names: Sequence[str], source: base.Source, target: Domain, **given: Any) -> Iterator[Any]:
+            assert source.mixture is not None
+            half = Clip(source.mixture.wav[: SAMPLE_RATE // 2])
+            given["options"].on_sound("mixture", half)
+            seen.append(job.outputs(Domain.CV))
+            if cancel:
+                raise base.Cancelled("stop")
+            yield base.Translation("mixture", Backbone.WAVENET, source.domain, target, half, {}, {"total": 0.5})
+
+        return translate_all
+
+    monkeypatch.setattr(networks, "translate_all", begins(cancel=True))
+    work.translate(job, order)
+    assert job.outputs(Domain.CV) == ()
+    monkeypatch.setattr(networks, "translate_all", begins())
+    work.translate(job, order)
+    work.translate(job, order)
+    first, second, third = seen
+    assert [track.partial_s for track in (*first, *second)] == [0.5, 0.5]
+    heard, _ = soundfile.read(job.media_path(second[0].media))
+    np.testing.assert_allclose(heard[: SAMPLE_RATE // 2], tone(440)[: SAMPLE_RATE // 2], atol=1e-4)
+    assert len(heard) == SAMPLE_RATE
+    assert not heard[SAMPLE_RATE // 2 :].any()
+    (whole,) = job.outputs(Domain.CV)
+    assert whole.partial_s is None
+    assert [track.partial_s for track in third] == [None]
 
 
 def test_loud_stems_are_lowered_with_their_sum() -> None:

@@ -56,12 +56,14 @@ class Options:
     chunk_s : a WaveNet plays stretches of so many seconds side by side and joins them; 0 plays on end, and None what is
         large enough to gain by it is played in stretches
     cancelled : asked often; true ends the work with `Cancelled`
+    on_sound : told a method's name and the beginning of its output, now and then, while the rest is still to come
     """
 
     seed: int = 0
     temperature: float = 1.0
     chunk_s: float | None = None
     cancelled: Callable[[], bool] = field(default=lambda: False)
+    on_sound: Callable[[str, Clip], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)

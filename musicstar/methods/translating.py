@@ -22,6 +22,8 @@ from musicstar.methods.method import Method
 from musicstar.model import LATENT_SAMPLES, LEVEL_DBFS, Part, Sampling
 
 STRETCH_SAMPLES = {Backbone.SPECTRAL: 600 * LATENT_SAMPLES, Backbone.WAVENET: 1200 * LATENT_SAMPLES}
+# So much is translated first, where somebody waits for it.
+FIRST_SAMPLES = 100 * LATENT_SAMPLES
 JOIN_SAMPLES = LATENT_SAMPLES
 MISMATCH_S = 0.25
 # Of a WaveNet's time, reading; a guess, for the progress that is shown.
@@ -161,10 +163,13 @@ class _Way:
 
     def _stretches(self) -> Iterator[tuple[int, int, int, int]]:
         """Where stretches begin and end, and where what they need to be given does."""
-        total, length = self._prepared.total, STRETCH_SAMPLES[self.backbone]
-        for start in range(0, total, length):
-            end = min(start + length, total)
+        total, length, end = self._prepared.total, STRETCH_SAMPLES[self.backbone], 0
+        if self.backbone is Backbone.SPECTRAL and self._options.on_sound and total > 2 * FIRST_SAMPLES:
+            length = FIRST_SAMPLES
+        while end < total:
+            start, end = end, min(end + length, total)
             yield start, end, max(0, start - self._context), min(total, end + self._context)
+            length = STRETCH_SAMPLES[self.backbone]
 
     def _read(self, before: int, after: int, *, pulse: Callable[[], None]) -> dict[str, list[Part]]:
         """What each method decodes of a stretch."""
@@ -180,11 +185,23 @@ class _Way:
         self.seconds["encode"] += time.monotonic() - clock
         return parts
 
-    def _decode(self, parts: list[Part], start: int, progress: Callable[[float], None]) -> list[Tensor]:
+    def _decode(
+        self,
+        parts: list[Part],
+        start: int,
+        progress: Callable[[float], None],
+        heard: Callable[[list[Tensor]], None] | None = None,
+    ) -> list[Tensor]:
         clock = time.monotonic()
-        played = parts[0].model.decode(parts, sampling=self._sampling(start), progress=progress)
+        played = parts[0].model.decode(parts, sampling=self._sampling(start), progress=progress, heard=heard)
         self.seconds["decode"] += time.monotonic() - clock
         return played
+
+    def _tell(self, name: str, sounds: Sequence[Tensor]) -> None:
+        """Let a method's output so far be heard."""
+        if self._options.on_sound:
+            mix = torch.stack(list(sounds)).sum(0) * 10 ** (-self._prepared.gain_db / 20)
+            self._options.on_sound(name, Clip((mix / mix.abs().max().clamp(min=1)).numpy()[: self._prepared.samples]))
 
     def by_stretches(self) -> dict[str, Output]:
         """Each method's voices, and what they play, Tensor[T]: every stretch read and decoded by itself."""
@@ -203,6 +220,8 @@ class _Way:
                 new = [(part.voice, torch.from_numpy(room(total))) for part in own]
                 for _, out in outputs.setdefault(name, new):
                     _join(out[:end], next(played)[: end - before], start)
+                if end < total:
+                    self._tell(name, [out[:end] for _, out in outputs[name]])
         return outputs
 
     def by_voices(self) -> dict[str, Output]:
@@ -227,7 +246,16 @@ class _Way:
             for name, own in parts.items()
         }
         every = [part for own in whole.values() for part in own]
-        played = iter(self._decode(every, 0, lambda share: self._progress(READING_SHARE + (1 - READING_SHARE) * share)))
+
+        def heard(sounds: list[Tensor]) -> None:
+            rest = iter(sounds)
+            for name, own in whole.items():
+                self._tell(name, [next(rest) for _ in own])
+
+        def progress(share: float) -> None:
+            self._progress(READING_SHARE + (1 - READING_SHARE) * share)
+
+        played = iter(self._decode(every, 0, progress, heard if self._options.on_sound else None))
         return {name: [(part.voice, next(played)) for part in own] for name, own in whole.items()}
 
 

@@ -114,6 +114,8 @@ def _track(track: Track, gain_db: float, scene: Scene) -> dict[str, Any]:
     heard = scene.domain if track.kind == "input" else scene.target
     title = {"input": "Input", "gold": "Gold standard"}.get(track.kind) or METHODS[track.method].title
     note = heard.label if track.kind in ("input", "gold") else METHODS[track.method].summary
+    if track.partial_s is not None:
+        note = f"The first {track.partial_s:.0f} s; the rest is being made."
     return {
         "key": track.key,
         "kind": track.kind,
@@ -123,6 +125,7 @@ def _track(track: Track, gain_db: float, scene: Scene) -> dict[str, Any]:
         "method": track.method,
         "backbone": track.backbone,
         "seconds": track.seconds,
+        "partial": track.partial_s,
         **_sound(track, gain_db),
         "parts": [
             {"key": part.key, "title": voice.label.capitalize(), **_sound(part, gain_db)}
@@ -146,7 +149,7 @@ def _sound(track: Track, gain_db: float) -> dict[str, Any]:
         "dark": f"/media/{track.dark}",
         "envelope": track.envelope,
         "gain": gain_db,
-        "file": track.file_name,
+        "file": track.file_name if track.partial_s is None else "",
     }
 
 

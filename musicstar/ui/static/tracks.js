@@ -53,8 +53,9 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
     return strip;
   };
 
+  /* What is not all there yet is not to be kept. */
   const download = (sound, what) =>
-    node(
+    sound.file === "" ? node("span", {}) : node(
       "a",
       {
         class: "ms-button ms-icon",
@@ -105,8 +106,9 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
         ...(next.kind === "output"
           ? [
               node("span", { class: "ms-chip" }, next.backbone),
-              `${next.seconds.toFixed(1)} s`,
-              node("span", { class: "ms-roomy" }, " to make"),
+              ...(next.partial
+                ? [`the first ${next.partial.toFixed(0)} s`, node("span", { class: "ms-roomy" }, ", the rest is being made")]
+                : [`${next.seconds.toFixed(1)} s`, node("span", { class: "ms-roomy" }, " to make")]),
             ]
           : [next.note]),
       );
