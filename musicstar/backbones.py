@@ -20,7 +20,7 @@ from musicstar.evaluation.style import DomainJudge, JudgeConfig, StyleConfig, St
 from musicstar.generate import Line, perform, suited
 from musicstar.guess import DomainGuesser, GuessConfig
 from musicstar.losses import Losses, Step
-from musicstar.model import LATENT_SAMPLES, Model, Part, Sampling
+from musicstar.model import LATENT_SAMPLES, Model, Part, Rest, Sampling
 from musicstar.separation import DemucsConfig, Separator
 
 # Of what the noise was in training. On validation pieces the mixture network keeps the same content with an eighth of
@@ -86,7 +86,7 @@ class SpectralModel(Model):
         *,
         sampling: Sampling,
         progress: Callable[[float], None],
-        heard: Callable[[list[Tensor]], None] | None = None,  # noqa: ARG004 (all is there in one pass)
+        rest: Rest | None = None,  # noqa: ARG004 (it remembers nothing)
     ) -> list[Tensor]:
         out = torch.zeros(len(parts), len(parts[0].cue))
         models = {id(part.model): part.model for part in parts}
@@ -232,15 +232,19 @@ class WaveNetModel(Model):
         *,
         sampling: Sampling,
         progress: Callable[[float], None],
-        heard: Callable[[list[Tensor]], None] | None = None,
+        rest: Rest | None = None,
     ) -> list[Tensor]:
         lines = [cast(WaveNetModel, part.model).line(part.latents, part.voice, sampling) for part in parts]
         engine = engine_for(lines[0].decoder)
+        rest = rest or Rest(lambda: None, lines[0].samples, None)
+        total = rest.samples * len(lines)
         if sampling.chunk_s is None:
-            chunking = suited(lines, engine)
+            chunking = suited(lines, engine, total=total)
         else:
             chunking = Chunking(chunk_s=sampling.chunk_s) if sampling.chunk_s else None
-        return perform(lines, chunking=chunking, engine=engine, progress=progress, heard=heard)
+        return perform(
+            lines, more=rest.more, total=total, chunking=chunking, engine=engine, progress=progress, heard=rest.heard
+        )
 
     def line(self, latents: Tensor, voice: Voice, sampling: Sampling) -> Line:
         """What plays latents Tensor[64, N] as a voice."""

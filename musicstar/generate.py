@@ -59,6 +59,9 @@ class Line:
         return self.latents.shape[1] * self.decoder.config.pool
 
 
+More = Callable[[], Sequence[Tensor] | None]
+
+
 class Playing:
     """A line on its way.
 
@@ -96,6 +99,11 @@ class Playing:
             temperature=self.line.temperature or 1.0,
         )
 
+    def extend(self, latents: Tensor) -> None:
+        """Go on with further latents, Tensor[latent_channels, N]."""
+        self.line = replace(self.line, latents=torch.cat([self.line.latents, latents], 1))
+        self.codes = torch.cat([self.codes, torch.empty(self.line.samples - len(self.codes), dtype=torch.uint8)])
+
     def take(self, said: Said) -> None:
         """Keep what the engine made of it."""
         self.codes[self.done : self.done + len(said.codes)] = said.codes
@@ -111,14 +119,22 @@ class Ensemble:
         self._playing: list[Playing] = []
         self._turning = threading.Lock()
 
-    def play(self, lines: Sequence[Line], tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
+    def play(self, lines: Sequence[Line], more: More, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
         """Carry lines on until they are done, no more than `TOGETHER` of them at once, and others' by the way.
 
         `tell` hears of those that have begun.
         """
         waiting, playing = deque(lines), list[Playing]()
         try:
-            while waiting or any(one.left for one in playing):
+            while True:
+                if not waiting and not any(one.left for one in playing):
+                    coming = more()
+                    if coming is None:
+                        break
+                    with self._turning:
+                        for one, latents in zip(playing, coming, strict=True):
+                            one.extend(latents)
+                        self._playing += [one for one in playing if one not in self._playing]
                 with self._turning:
                     while waiting and sum(1 for one in playing if one.left) < TOGETHER:
                         playing.append(Playing(waiting.popleft(), self._engine))
@@ -148,9 +164,15 @@ class Ensemble:
 _ENSEMBLES: WeakKeyDictionary[Any, Ensemble] = WeakKeyDictionary()
 
 
+def _no_more() -> None:
+    return None
+
+
 def play(
     lines: Sequence[Line],
     *,
+    more: More = _no_more,
+    total: int = 0,
     engine: Engine | None = None,
     progress: Callable[[float], None] | None = None,
     heard: Callable[[list[Tensor]], None] | None = None,
@@ -159,29 +181,33 @@ def play(
 
     Parameters
     ----------
+    more : asked when all are done for what each is to go on with, Tensor[latent_channels, N]; None ends them
+    total : how many samples there will be of all lines; by default what there is
     engine : the one that suits the first decoder's device, by default
     progress : called at least every 0.25 s with the share done, 0 to 1; what it raises ends the work
     heard : called with the codes so far once there are `FIRST_HEARD_S` of all lines, and whenever these have doubled
     """
-    total, due = sum(line.samples for line in lines), round(FIRST_HEARD_S * SAMPLE_RATE)
+    total, due = total or sum(line.samples for line in lines), round(FIRST_HEARD_S * SAMPLE_RATE)
 
     def tell(playing: Sequence[Playing]) -> None:
         nonlocal due
         if progress:
             progress(sum(one.done for one in playing) / total)
         done = min(one.done for one in playing) if len(playing) == len(lines) else 0
-        if heard and done >= due and any(one.left for one in playing):
+        if heard and done >= due and sum(one.done for one in playing) < total:
             heard([one.codes[:done] for one in playing])
             due = 2 * done
 
     engine = engine or engine_for(lines[0].decoder)
     ensemble = _ENSEMBLES.setdefault(engine, Ensemble(engine))
-    return ensemble.play(lines, tell)
+    return ensemble.play(lines, more, tell)
 
 
 def perform(
     lines: Sequence[Line],
     *,
+    more: More = _no_more,
+    total: int = 0,
     chunking: Chunking | None = None,
     engine: Engine | None = None,
     progress: Callable[[float], None] | None = None,
@@ -192,32 +218,40 @@ def perform(
     Parameters
     ----------
     chunking : cut lines longer than a chunk, for speed; None samples each from beginning to end
-    engine, progress : see `play`
+    more, total, engine, progress : see `play`; all there is is asked for before chunks are cut
     heard : as of `play`, with the sound so far; of what is played in chunks nothing is heard before its end
     """
     if chunking is None:
         tell = (lambda codes: heard(list(map(mulaw_decode, codes)))) if heard else None
-        return [_decoded(codes) for codes in play(lines, engine=engine, progress=progress, heard=tell)]
+        played = play(lines, more=more, total=total, engine=engine, progress=progress, heard=tell)
+        return [_decoded(codes) for codes in played]
+    while (coming := more()) is not None:
+        lines = [
+            replace(line, latents=torch.cat([line.latents, latents], 1))
+            for line, latents in zip(lines, coming, strict=True)
+        ]
     plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
     chunks = [
         replace(line, latents=line.latents[:, start:end], seed=(*line.seed, i) if i else line.seed)
         for plan, line in zip(plans, lines, strict=True)
         for i, (start, end) in enumerate(plan.spans)
     ]
-    played = map(mulaw_decode, play(chunks, engine=engine, progress=progress))
-    return [plan.join(itertools.islice(played, len(plan.spans))) for plan in plans]
+    sounds = map(mulaw_decode, play(chunks, engine=engine, progress=progress))
+    return [plan.join(itertools.islice(sounds, len(plan.spans))) for plan in plans]
 
 
-def suited(lines: Sequence[Line], engine: Engine) -> Chunking | None:
+def suited(lines: Sequence[Line], engine: Engine, *, total: int) -> Chunking | None:
     """Chunks enough to keep an engine busy, where the decoders gain by it; None where they do not.
+
+    `total` is how many samples there will be of all lines.
 
     One stream of a small decoder finds its weights in the processor's cache. Those of a large one are fetched anew for
     each sample, which several streams share.
     """
     weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
-    longest_s = max(line.samples for line in lines) / SAMPLE_RATE
-    chunk_s = max(SHORTEST_CHUNK_S, longest_s * len(lines) / engine.at_once)
-    return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and longest_s > 2 * chunk_s else None
+    total_s = total / SAMPLE_RATE
+    chunk_s = max(SHORTEST_CHUNK_S, total_s / engine.at_once)
+    return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and total_s > 2 * chunk_s * len(lines) else None
 
 
 def _decoded(codes: Tensor) -> Tensor:

@@ -84,11 +84,11 @@ class Model(nn.Module, ABC):
         *,
         sampling: Sampling,
         progress: Callable[[float], None],
-        heard: Callable[[list[Tensor]], None] | None = None,
+        rest: "Rest | None" = None,
     ) -> list[Tensor]:
         """Parts to sound, Tensor[800 N] each, by models of this family, side by side.
 
-        `progress` hears the share done, and may raise to end the work; `heard` the sound so far, where that takes long.
+        `progress` hears the share done, and may raise to end the work; a family that remembers takes the `rest`.
         """
 
     @abstractmethod
@@ -130,3 +130,19 @@ class Part:
     latents: Tensor
     voice: Voice
     cue: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """What of some parts is still to come, and who waits for what there is.
+
+    Attributes
+    ----------
+    more : gives further latents of each part, Tensor[64, N]; None when there are none
+    samples : of a part, how many there will be in all
+    heard : told the sound of each part so far, Tensor[T], now and then
+    """
+
+    more: Callable[[], Sequence[Tensor] | None]
+    samples: int
+    heard: Callable[[list[Tensor]], None] | None

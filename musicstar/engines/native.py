@@ -105,6 +105,8 @@ def load(name: str) -> "Library":
         if not path.is_file():
             _build(path, flags)
         return Library(path)
+    except Unavailable:
+        raise
     except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
         # Of all that a build says, what the compiler found.
         found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)

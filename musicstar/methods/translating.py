@@ -1,14 +1,14 @@
 """How all methods are carried out: a recording goes through them stretch by stretch, whatever its length.
 
 Spectral networks look a bounded way, so each stretch, given that much more to both sides, is translated by itself. A
-WaveNet's encoder looks a bounded way too, but its decoder remembers what it has played: all stretches are read first,
-and their latents, 256 bytes for 50 ms, are played from beginning to end.
+WaveNet's encoder looks a bounded way too, but its decoder remembers what it has played: stretches are read one by one,
+and their latents, 256 bytes for 50 ms, played from beginning to end.
 """
 
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,15 +19,13 @@ from musicstar.domains import Direction, Domain, Voice
 from musicstar.methods.base import Cancelled, Options, Sound, Source, Translation
 from musicstar.methods.catalog import Backbone
 from musicstar.methods.method import Method
-from musicstar.model import LATENT_SAMPLES, LEVEL_DBFS, Part, Sampling
+from musicstar.model import LATENT_SAMPLES, LEVEL_DBFS, Part, Rest, Sampling
 
 STRETCH_SAMPLES = {Backbone.SPECTRAL: 600 * LATENT_SAMPLES, Backbone.WAVENET: 1200 * LATENT_SAMPLES}
 # So much is translated first, where somebody waits for it.
 FIRST_SAMPLES = 100 * LATENT_SAMPLES
 JOIN_SAMPLES = LATENT_SAMPLES
 MISMATCH_S = 0.25
-# Of a WaveNet's time, reading; a guess, for the progress that is shown.
-READING_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +162,7 @@ class _Way:
     def _stretches(self) -> Iterator[tuple[int, int, int, int]]:
         """Where stretches begin and end, and where what they need to be given does."""
         total, length, end = self._prepared.total, STRETCH_SAMPLES[self.backbone], 0
-        if self.backbone is Backbone.SPECTRAL and self._options.on_sound and total > 2 * FIRST_SAMPLES:
+        if self._options.on_sound and total > 2 * FIRST_SAMPLES:
             length = FIRST_SAMPLES
         while end < total:
             start, end = end, min(end + length, total)
@@ -186,15 +184,12 @@ class _Way:
         return parts
 
     def _decode(
-        self,
-        parts: list[Part],
-        start: int,
-        progress: Callable[[float], None],
-        heard: Callable[[list[Tensor]], None] | None = None,
+        self, parts: list[Part], start: int, progress: Callable[[float], None], rest: Rest | None = None
     ) -> list[Tensor]:
-        clock = time.monotonic()
-        played = parts[0].model.decode(parts, sampling=self._sampling(start), progress=progress, heard=heard)
-        self.seconds["decode"] += time.monotonic() - clock
+        clock, read_s = time.monotonic(), self.seconds["encode"]
+        played = parts[0].model.decode(parts, sampling=self._sampling(start), progress=progress, rest=rest)
+        # What was read meanwhile is counted there.
+        self.seconds["decode"] += time.monotonic() - clock - (self.seconds["encode"] - read_s)
         return played
 
     def _tell(self, name: str, sounds: Sequence[Tensor]) -> None:
@@ -225,38 +220,39 @@ class _Way:
         return outputs
 
     def by_voices(self) -> dict[str, Output]:
-        """The same, every voice decoded from beginning to end once all stretches are read."""
-        total = self._prepared.total
-        parts: dict[str, list[Part]] = {}
-        latents: dict[str, list[list[Tensor]]] = {}
-        for start, end, before, after in self._stretches():
-            reading = READING_SHARE * start / total
-            self._progress(reading)
-            parts = self._read(before, after, pulse=lambda: self._progress(reading))  # noqa: B023 (called within)
-            frames = slice((start - before) // LATENT_SAMPLES, (end - before) // LATENT_SAMPLES)
-            for name, own in parts.items():
-                kept = latents.setdefault(name, [[] for _ in own])
-                for row, part in zip(kept, own, strict=True):
-                    row.append(part.latents[:, frames])
-        whole = {
-            name: [
-                Part(part.model, torch.cat(row, 1), part.voice, torch.empty(0))
-                for part, row in zip(own, latents[name], strict=True)
-            ]
-            for name, own in parts.items()
-        }
-        every = [part for own in whole.values() for part in own]
+        """The same, every voice decoded from beginning to end, while stretch after stretch is read."""
+        done = 0.0
+        self._progress(done)
+
+        def progress(share: float) -> None:
+            nonlocal done
+            done = share
+            self._progress(share)
+
+        def read() -> Iterator[dict[str, list[Part]]]:
+            for start, end, before, after in self._stretches():
+                parts = self._read(before, after, pulse=lambda: self._progress(done))
+                frames = slice((start - before) // LATENT_SAMPLES, (end - before) // LATENT_SAMPLES)
+                yield {
+                    name: [replace(part, latents=part.latents[:, frames], cue=part.cue[:0]) for part in own]
+                    for name, own in parts.items()
+                }
+
+        reading = read()
+        first = next(reading)
+
+        def more() -> list[Tensor] | None:
+            parts = next(reading, None)
+            return None if parts is None else [part.latents for own in parts.values() for part in own]
 
         def heard(sounds: list[Tensor]) -> None:
             rest = iter(sounds)
-            for name, own in whole.items():
+            for name, own in first.items():
                 self._tell(name, [next(rest) for _ in own])
 
-        def progress(share: float) -> None:
-            self._progress(READING_SHARE + (1 - READING_SHARE) * share)
-
-        played = iter(self._decode(every, 0, progress, heard if self._options.on_sound else None))
-        return {name: [(part.voice, next(played)) for part in own] for name, own in whole.items()}
+        rest = Rest(more, self._prepared.total, heard if self._options.on_sound else None)
+        played = iter(self._decode([part for own in first.values() for part in own], 0, progress, rest))
+        return {name: [(part.voice, next(played)) for part in own] for name, own in first.items()}
 
 
 def _join(out: Tensor, stretch: Tensor, start: int) -> None:

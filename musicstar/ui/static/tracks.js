@@ -107,7 +107,7 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
           ? [
               node("span", { class: "ms-chip" }, next.backbone),
               ...(next.partial
-                ? [`the first ${next.partial.toFixed(0)} s`, node("span", { class: "ms-roomy" }, ", the rest is being made")]
+                ? [`the first ${next.partial.toFixed(0)} s so far`]
                 : [`${next.seconds.toFixed(1)} s`, node("span", { class: "ms-roomy" }, " to make")]),
             ]
           : [next.note]),
