@@ -203,7 +203,7 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     (together,), (alone,) = ([json.loads(line) for line in log.read_text().splitlines()] for log in logs)
     # The first process hears what one alone does, and its gradient is averaged with that of another batch.
     assert together["log"] == pytest.approx(alone["log"], rel=1e-3)
-    assert together["gradient_norm"] != pytest.approx(alone["gradient_norm"], rel=1e-2)
+    assert together["gradient_norm"] != pytest.approx(alone["gradient_norm"], rel=5e-3)
 
 
 def test_missing_parts_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
