@@ -24,7 +24,7 @@ from musicstar.wavenet import Decoder
 TURN_S = 0.08
 # Past so many streams a step costs as much more as there are more of them; the rest wait.
 TOGETHER = 64
-FIRST_HEARD_S = 2.0
+FIRST_HEARD_S = 1.0
 CACHED_WEIGHTS = 1_000_000
 SHORTEST_CHUNK_S = 0.5
 

@@ -23,7 +23,7 @@ from musicstar.model import LATENT_SAMPLES, LEVEL_DBFS, Part, Rest, Sampling
 
 STRETCH_SAMPLES = {Backbone.SPECTRAL: 600 * LATENT_SAMPLES, Backbone.WAVENET: 1200 * LATENT_SAMPLES}
 # So much is translated first, where somebody waits for it.
-FIRST_SAMPLES = 100 * LATENT_SAMPLES
+FIRST_SAMPLES = 60 * LATENT_SAMPLES
 JOIN_SAMPLES = LATENT_SAMPLES
 MISMATCH_S = 0.25
 
