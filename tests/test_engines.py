@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -38,11 +39,29 @@ def _native(name: str, bfloat16: bool) -> Engine:
     return NativeEngine(name, bfloat16=bfloat16)
 
 
+@cache
+def _by_hand() -> Engine:
+    """The engine for a matrix unit, with `tiles.h` in its place."""
+    if shutil.which("g++") is None:
+        pytest.skip("there is no g++ to build the engine with")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tiles.so"
+        flags = [*native.FLAGS, *SETS[native.runnable()[0]].flags, "-shared", "-fPIC"]
+        header = Path(__file__).with_name("tiles.h")
+        subprocess.run(["g++", *flags, "-include", header, native.SOURCE, "-o", path], check=True)
+        library = native.Library(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "load", lambda _: library)
+        return NativeEngine("amx", bfloat16=True)
+
+
 def case(name: str) -> Case:
     """The case of an engine's name; a native one skips where this machine has not got it."""
     if name == "torch":
         return Case(UnrolledEngine, 1e-3, 1e-4)
     instructions, _, precision = name.partition("/")
+    if instructions == "tiles":
+        return Case(_by_hand, 0.6, 0.08)
     if instructions not in native.runnable():
         pytest.skip(f"this processor has no {instructions}")
     if shutil.which("g++") is None:
@@ -53,6 +72,7 @@ def case(name: str) -> Case:
 
 
 NATIVE = [f"{name}/{precision}" for name in SETS for precision in ("float32", "bfloat16")]
+NATIVE.append("tiles/bfloat16")
 ALL = ["torch", *NATIVE]
 
 
@@ -184,7 +204,7 @@ def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
     ran = subprocess.run([program], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     numbers = [float(line) for line in ran.stdout.split()]
-    assert len(numbers) == 12
+    assert len(numbers) == 20
     assert all(map(math.isfinite, numbers))
 
 
@@ -256,7 +276,7 @@ def test_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("MUSICSTAR_ENGINE", "mkl", "engine is 'mkl', expected one of auto, torch, avx512-bf16"),
+        ("MUSICSTAR_ENGINE", "mkl", "engine is 'mkl', expected one of auto, torch, amx, avx512-bf16"),
         ("MUSICSTAR_PRECISION", "half", "precision is 'half', expected one of float32, bfloat16"),
         ("MUSICSTAR_THREADS", "-1", "MUSICSTAR_THREADS is '-1', expected a whole number from 0"),
     ],

@@ -12,7 +12,7 @@ from musicstar.engines import native
 from musicstar.engines.base import Engine
 from musicstar.engines.unrolled import UnrolledEngine
 
-Kind = Literal["auto", "torch", "avx512-bf16", "avx512", "avx2", "portable"]
+Kind = Literal["auto", "torch", "amx", "avx512-bf16", "avx512", "avx2", "portable"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -67,15 +67,21 @@ def choose(config: EngineConfig) -> Choice:
     """The engine for decoders on the processor."""
     if config.engine == "torch":
         return Choice(UnrolledEngine(), "it was asked for")
-    wanted = native.runnable()[0] if config.engine == "auto" else config.engine
-    try:
-        engine = native.NativeEngine(wanted, bfloat16=config.precision == "bfloat16", threads=config.threads)
-    except native.Unavailable as error:
-        return Choice(UnrolledEngine(), f"{error}")
+    wanted = native.runnable() if config.engine == "auto" else [config.engine]
+    refusals = []
+    for name in wanted:
+        try:
+            engine = native.NativeEngine(name, bfloat16=config.precision == "bfloat16", threads=config.threads)
+        except native.Unavailable as error:
+            refusals.append(str(error))
+            continue
+        break
+    else:
+        return Choice(UnrolledEngine(), refusals[0])
     why = "it was asked for" if config.engine != "auto" else "it is the fastest that this processor runs"
-    if config.precision == "bfloat16" and not native.SETS[wanted].bfloat16:
+    if config.precision == "bfloat16" and not native.SETS[name].bfloat16:
         why += "; it has no instruction for bfloat16, which pays for few clips at once only"
-    return Choice(engine, why)
+    return Choice(engine, "; ".join([why, *refusals]))
 
 
 def engine_for(module: torch.nn.Module) -> Engine:

@@ -94,7 +94,7 @@ struct Item {
 
 struct AnyStream {
   virtual ~AnyStream() = default;
-  virtual void play(const Item* items, int count, int steps) = 0;
+  virtual void play(const Item* items, int count, int steps, int threads) = 0;
 };
 
 // The code at which the distribution of logits passes a draw; where rounding keeps it from passing, the likeliest.
@@ -135,127 +135,162 @@ template <class T> struct Stream : AnyStream {
   }
 
   void listen(const float* latents) {
-    multiply<float>(net.conditions, {{&latents, net.latent}}, 1, conditions.data());
+    multiply<float>(net.conditions, {{latents, 0, net.latent}}, 1, conditions.data(), {0, net.conditions.rows});
     for (size_t r = 0; r < net.condition_bias.size(); r++) conditions[r] += net.condition_bias[r];
   }
 
-  void play(const Item* items, int count, int steps) override;
+  void play(const Item* items, int count, int steps, int threads) override;
 };
 
-// Rows of activations, one for each stream, and where they are.
+// Rows of activations, one for each stream.
 template <class T> struct Rows {
   Array<T> values;
-  std::vector<const T*> at;
   int width;
-  Rows(int count, int width_) : values(size_t(count) * width_), at(count), width(width_) {
-    for (int b = 0; b < count; b++) at[b] = (*this)[b];
-  }
+  Rows(int count, int width_) : values(size_t(count) * width_), width(width_) {}
   T* operator[](int b) { return &values[size_t(b) * width]; }
+  operator Source<T>() const { return {values.data(), size_t(width), width}; }
 };
 
-// Streams of one decoder on their way together, one step at a time.
+// Streams of one decoder on their way together, one step at a time, by a team: of all rows each member has some.
 template <class T> struct Band {
   const Decoder<T>& net;
+  const Item* items;
   std::vector<Stream<T>*> streams;
   const int count, W;
   Rows<float> x, sums, skips, logits;
-  Rows<T> narrow, z, hidden;  // narrow: x as products take it
-  std::vector<const T*> past;
+  Rows<T> narrow, z, hidden, more_hidden;  // narrow: x as products take it
+  std::vector<Rows<T>> past;               // of each member
 
-  Band(const Decoder<T>& net_, const Item* items, int count_)
-      : net(net_), count(count_), W(net_.width), x(count, W), sums(count, std::max(2 * W, W + net.skip)),
-        skips(count, net.skip), logits(count, CLASSES), narrow(count, W), z(count, W), hidden(count, net.skip),
-        past(count) {
+  Band(const Decoder<T>& net_, const Item* items_, int count_, int threads)
+      : net(net_), items(items_), count(count_), W(net_.width), x(count, W),
+        sums(count, std::max({2 * W, W + net.skip, CLASSES})), skips(count, net.skip), logits(count, CLASSES),
+        narrow(count, W), z(count, W), hidden(count, net.skip), more_hidden(count, net.skip),
+        past(threads, Rows<T>(count, W)) {
     for (int b = 0; b < count; b++) streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
   }
 
-  // hidden = ReLU(values + bias), a bias for each stream.
-  template <class Bias> void rectify(const float* values, Bias bias) {
+  // to = ReLU(values + bias), a bias for each stream.
+  template <class Bias> void rectify(const float* values, Bias bias, Rows<T>& to, Range rows) {
     for (int b = 0; b < count; b++)
-      for (int r = 0; r < net.skip; r += LANES) {
+      for (int r = rows.from; r < rows.to; r += LANES) {
         const Vec v = load(values + size_t(b) * net.skip + r) + load(bias(b) + r);
-        store_as(hidden[b] + r, v > 0.0f ? v : Vec{});
+        store_as(to[b] + r, v > 0.0f ? v : Vec{});
       }
   }
 
-  void enter() {
+  void enter(const Member& me) {
+    const Range own = me.of(W);
     for (int b = 0; b < count; b++) {
-      Stream<T>& stream = *streams[b];
-      const float before = level(stream.previous), now = level(stream.code);
-      for (int c = 0; c < W; c += LANES) {
+      const float before = level(streams[b]->previous), now = level(streams[b]->code);
+      for (int c = own.from; c < own.to; c += LANES) {
         const Vec v = load(&net.first_bias[c]) + load(&net.past_tap[c]) * before + load(&net.present_tap[c]) * now;
         store(x[b] + c, v);
         store_as(narrow[b] + c, v);
       }
-      stream.previous = stream.code;
     }
-    multiply<T>(net.first_skip, {{narrow.at.data(), W}}, count, skips.values.data());
+    me.meet();
+    multiply<T>(net.first_skip, {narrow}, count, skips.values.data(), me.of(net.skip));
   }
 
-  // z = sigmoid(gate) tanh(signal) of a layer, whose ring begins `before` moments into the streams' memory.
-  void gate(int layer, size_t before) {
-    const int dilation = net.dilations[layer];
-    for (int b = 0; b < count; b++) past[b] = &streams[b]->rings[(before + streams[b]->time % dilation) * W];
-    multiply<T>(net.causal[layer], {{past.data(), W}, {narrow.at.data(), W}}, count, sums.values.data());
+  // What a layer, whose ring begins `before` moments into the streams' memory, heard `dilation` ago.
+  T* ring(int layer, size_t before, int b) {
+    return &streams[b]->rings[(before + streams[b]->time % net.dilations[layer]) * W];
+  }
+
+  // z = sigmoid(gate) tanh(signal) of a layer.
+  void gate(int layer, size_t before, const Member& me) {
+    Rows<T>& heard = past[me.rank];
+    const size_t next = before + net.dilations[layer];
     for (int b = 0; b < count; b++) {
-      std::memcpy(const_cast<T*>(past[b]), narrow[b], sizeof(T) * W);
+      std::memcpy(heard[b], ring(layer, before, b), sizeof(T) * W);
+#if 1
+      if (layer + 1 < net.layers)
+        for (size_t byte = 0; byte < sizeof(T) * W; byte += 64)
+          __builtin_prefetch(reinterpret_cast<const char*>(ring(layer + 1, next, b)) + byte, 0, 2);
+#endif
+    }
+    const Range own = me.of(2 * W);
+    multiply<T>(net.causal[layer], {heard, narrow}, count, sums.values.data(), own);
+    for (int b = 0; b < count; b++) {
       const float *sum = &sums.values[size_t(b) * 2 * W], *more = &streams[b]->conditions[size_t(layer) * 2 * W];
-      for (int c = 0; c < W; c += LANES)
+      for (int c = own.from / 2; c < own.to / 2; c += LANES)
         store_as(z[b] + c,
                  gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
     }
+    me.meet();
   }
 
-  // What a layer adds to the stream, all but the last one, and to the skips.
-  void add(int layer) {
+  // What a layer adds to the stream, all but the last one, and to the skips. What it heard goes into its ring.
+  void add(int layer, size_t before, const Member& me) {
     const Packed<T>& out = net.out[layer];
     const int stream_rows = out.rows - net.skip;
-    multiply<T>(out, {{z.at.data(), W}}, count, sums.values.data());
+    const Range own = me.of(out.rows), heard = stream_rows ? own : me.of(W);
+    const int until = std::min(heard.to, W);
+    for (int b = 0; b < count && heard.from < until; b++)
+      std::memcpy(ring(layer, before, b) + heard.from, narrow[b] + heard.from, sizeof(T) * (until - heard.from));
+    multiply<T>(out, {z}, count, sums.values.data(), own);
     for (int b = 0; b < count; b++) {
       const float* sum = &sums.values[size_t(b) * out.rows];
-      for (int c = 0; c < stream_rows; c += LANES) {
+      for (int c = own.from; c < std::min(own.to, stream_rows); c += LANES) {
         const Vec v = load(x[b] + c) + load(sum + c) + load(&net.residual_bias[layer][c]);
         store(x[b] + c, v);
         store_as(narrow[b] + c, v);
       }
-      for (int r = 0; r < net.skip; r += LANES) store(skips[b] + r, load(skips[b] + r) + load(sum + stream_rows + r));
+      for (int r = std::max(own.from, stream_rows); r < own.to; r += LANES) {
+        float* skip = skips[b] + r - stream_rows;
+        store(skip, load(skip) + load(sum + r));
+      }
     }
+    me.meet();
   }
 
-  void step() {
-    enter();
+  // The logits of the next sample.
+  void step(const Member& me) {
+    enter(me);
     size_t before = 0;
     for (int i = 0; i < net.layers; before += net.dilations[i++]) {
-      gate(i, before);
-      add(i);
+      gate(i, before, me);
+      add(i, before, me);
     }
-    for (Stream<T>* stream : streams) stream->time++;
-    rectify(skips.values.data(), [&](int) { return net.skip_bias.data(); });
-    multiply<T>(net.hidden, {{hidden.at.data(), net.skip}}, count, sums.values.data());
-    rectify(sums.values.data(), [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
-    multiply<T>(net.logits, {{hidden.at.data(), net.skip}}, count, logits.values.data());
+    const Range own = me.of(net.skip), classes = me.of(CLASSES);
+    rectify(skips.values.data(), [&](int) { return net.skip_bias.data(); }, hidden, own);
+    me.meet();
+    multiply<T>(net.hidden, {hidden}, count, sums.values.data(), own);
+    rectify(sums.values.data(), [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; }, more_hidden, own);
+    me.meet();
+    multiply<T>(net.logits, {more_hidden}, count, logits.values.data(), classes);
     for (int b = 0; b < count; b++)
-      for (int k = 0; k < CLASSES; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
+      for (int k = classes.from; k < classes.to; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
+    me.meet();
+  }
+
+  void say(int b, int t) {
+    const Item& item = items[b];
+    const float* odds = logits[b];
+    const int said = item.forced  ? item.forced[t]
+                     : item.draws ? pick(odds, item.inverse_temperature, item.draws[t])
+                                  : int(std::max_element(odds, odds + CLASSES) - odds);
+    streams[b]->previous = streams[b]->code;
+    streams[b]->code = said;
+    streams[b]->time++;
+    item.codes[t] = uint8_t(said);
+    if (item.logits) std::copy(odds, odds + CLASSES, item.logits + size_t(t) * CLASSES);
+  }
+
+  void play(int steps, const Member& me) {
+    for (int b = me.rank; b < count; b += me.size)
+      if (items[b].latents) streams[b]->listen(items[b].latents);
+    for (int t = 0; t < steps; t++) {
+      me.meet();
+      step(me);
+      for (int b = me.rank; b < count; b += me.size) say(b, t);
+    }
   }
 };
 
-template <class T> void Stream<T>::play(const Item* items, int count, int steps) {
-  Band<T> band(net, items, count);
-  for (int b = 0; b < count; b++)
-    if (items[b].latents) band.streams[b]->listen(items[b].latents);
-  for (int t = 0; t < steps; t++) {
-    band.step();
-    for (int b = 0; b < count; b++) {
-      const Item& item = items[b];
-      const float* odds = band.logits[b];
-      const int said = item.forced  ? item.forced[t]
-                       : item.draws ? pick(odds, item.inverse_temperature, item.draws[t])
-                                    : int(std::max_element(odds, odds + CLASSES) - odds);
-      band.streams[b]->code = said;
-      item.codes[t] = uint8_t(said);
-      if (item.logits) std::copy(odds, odds + CLASSES, item.logits + size_t(t) * CLASSES);
-    }
-  }
+template <class T> void Stream<T>::play(const Item* items, int count, int steps, int threads) {
+  Band<T> band(net, items, count, threads);
+  together(threads, [&](const Member& me) { band.play(steps, me); });
 }
 
 }  // namespace

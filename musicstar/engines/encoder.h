@@ -1,6 +1,13 @@
 // An encoder, block by block.
+//
+// In float32 four outputs of a dilated convolution, a dilation apart from each other, take six products in place of
+// twelve: minimal filtering, F(4, 3) of Winograd 1980, "Arithmetic Complexity of Computations", at 0, 1, -1, 2, -2 and
+// infinity.
 
 #pragma once
+#ifndef MOM
+#define MOM 96
+#endif
 
 #include "product.h"
 
@@ -15,10 +22,12 @@ struct AnyEncoder {
 };
 
 template <class T> struct Encoder : AnyEncoder {
+  static constexpr int FARTHEST = std::is_same<T, float>::value ? 1024 : 0;  // four times as much is waited for
   int layers, channels, width, pool;
   bool gated_;
   std::vector<int> dilations;
   std::vector<Packed<T>> dilated, pointwise;
+  std::vector<Packed<T>> filtered[6];  // of the layers that it pays for; of others empty
   std::vector<Array<float>> dilated_bias, pointwise_bias;
   Array<float> taps[3], first_bias;
 
@@ -34,8 +43,21 @@ template <class T> struct Encoder : AnyEncoder {
       for (int c = 0; c < C; c++) taps[tap][c] = first[3 * c + tap];
     }
     widen(first_bias, bias, C);
+    for (auto& part : filtered) part.resize(layers);
     for (int i = 0; i < layers; i++) {
       const float* weight = from.next();
+      static constexpr double TAPS[6][3] = {{1 / 4.0, 0, 0},
+                                            {-1 / 6.0, -1 / 6.0, -1 / 6.0},
+                                            {-1 / 6.0, 1 / 6.0, -1 / 6.0},
+                                            {1 / 24.0, 1 / 12.0, 1 / 6.0},
+                                            {1 / 24.0, -1 / 12.0, 1 / 6.0},
+                                            {0, 0, 1}};
+      for (int p = 0; p < 6 && dilations[i] <= FARTHEST; p++)
+        filtered[p][i].pack(C, width, [&](int r, int k) {
+          double sum = 0;
+          for (int tap = 0; tap < 3 && k < C; tap++) sum += TAPS[p][tap] * weight[(size_t(r) * C + k) * 3 + tap];
+          return float(sum);
+        });
       dilated[i].pack(C, 3 * width, [&](int r, int k) {
         return k % width < C ? weight[(size_t(r) * C + k % width) * 3 + k / width] : 0.0f;
       });
@@ -67,7 +89,7 @@ struct AnyReading {
 };
 
 template <class T> struct Reading : AnyReading {
-  static constexpr int MOMENTS = 96;
+  static constexpr int MOMENTS = MOM;
   const Encoder<T>& net;
   struct Inputs {
     Array<T> x;        // as the products take them
@@ -100,39 +122,117 @@ template <class T> struct Reading : AnyReading {
     }
   }
 
-  // The layer's outputs for the moments `from` to `to`, counted from the first it can give.
-  void update(int layer, int from, int to, Array<float>& out) const {
+  // What one thread works with.
+  struct Bench {
+    Array<float> sums, inputs;
+    Array<T> hidden;
+    int at[MOMENTS];  // the moments, counted from the first that the layer can give
+  };
+
+  // hidden = ReLU(dilated convolution) at moments `from` and later ones.
+  void convolve(int layer, size_t from, int n, Bench& bench) const {
     const size_t W = net.width, d = net.dilations[layer];
-    const int n = to - from, rows = net.pointwise[layer].rows;
-    static thread_local Array<float> sums;
-    static thread_local Array<T> hidden;
-    sums.resize(n * std::max<size_t>(W, rows)), hidden.resize(n * W);
-    const T *before[MOMENTS], *present[MOMENTS], *after[MOMENTS], *rectified[MOMENTS];
-    for (int t = 0; t < n; t++) {
-      before[t] = &inputs[layer].x[(from + t) * W];
-      present[t] = before[t] + d * W, after[t] = present[t] + d * W, rectified[t] = &hidden[t * W];
-    }
-    multiply<T>(net.dilated[layer], {{before, int(W)}, {present, int(W)}, {after, int(W)}}, n, sums.data());
-    for (int t = 0; t < n; t++)
+    const T* x = &inputs[layer].x[from * W];
+    bench.sums.resize(n * W);
+    multiply<T>(net.dilated[layer], {{x, W, int(W)}, {x + d * W, W, int(W)}, {x + 2 * d * W, W, int(W)}}, n,
+                bench.sums.data(), {0, int(W)});
+    for (int m = 0; m < n; m++) {
+      bench.at[m] = int(from) + m;
       for (size_t c = 0; c < W; c += LANES) {
-        const Vec v = load(&sums[t * W + c]) + load(&net.dilated_bias[layer][c]);
-        store_as(&hidden[t * W + c], v > 0.0f ? v : Vec{});
+        const Vec v = load(&bench.sums[m * W + c]) + load(&net.dilated_bias[layer][c]);
+        store_as(&bench.hidden[m * W + c], v > 0.0f ? v : Vec{});
       }
-    multiply<T>(net.pointwise[layer], {{rectified, int(W)}}, n, sums.data());
-    const float* stream;
-    if constexpr (separate) stream = &inputs[layer].sum[(from + d) * W];
-    else stream = &inputs[layer].x[(from + d) * W];
-    const float* bias = net.pointwise_bias[layer].data();
-    for (int t = 0; t < n; t++)
+    }
+  }
+
+  // The same by filtering, for `n` fours of moments, from the one of number `from` on.
+  void filter(int layer, size_t from, int n, Bench& bench) const {
+    const size_t W = net.width, d = net.dilations[layer], part = n * W;
+    const float* x = reinterpret_cast<const float*>(inputs[layer].x.data());
+    bench.inputs.resize(6 * part), bench.sums.resize(6 * part);
+    for (size_t q = 0; q < size_t(n); q++) {
+      const size_t four = from + q, first = four / d * 4 * d + four % d;
+      for (int i = 0; i < 4; i++) bench.at[i * n + q] = int(first + i * d);
       for (size_t c = 0; c < W; c += LANES) {
-        const float* sum = &sums[size_t(t) * rows];
+        Vec v[6];
+        for (int i = 0; i < 6; i++) v[i] = load(x + (first + i * d) * W + c);
+        const Vec odd = v[3] - 4.0f * v[1], even = v[4] - 4.0f * v[2];
+        const Vec odd2 = 2.0f * (v[3] - v[1]), even2 = v[4] - v[2];
+        float* to = &bench.inputs[q * W + c];
+        store(to, 4.0f * v[0] - 5.0f * v[2] + v[4]);
+        store(to + part, even + odd);
+        store(to + 2 * part, even - odd);
+        store(to + 3 * part, even2 + odd2);
+        store(to + 4 * part, even2 - odd2);
+        store(to + 5 * part, 4.0f * v[1] - 5.0f * v[3] + v[5]);
+      }
+    }
+    for (int p = 0; p < 6; p++)
+      multiply<T>(net.filtered[p][layer], {{reinterpret_cast<const T*>(&bench.inputs[p * part]), W, int(W)}}, n,
+                  &bench.sums[p * part], {0, int(W)});
+    for (size_t q = 0; q < size_t(n); q++)
+      for (size_t c = 0; c < W; c += LANES) {
+        Vec m[6];
+        for (int p = 0; p < 6; p++) m[p] = load(&bench.sums[p * part + q * W + c]);
+        const Vec sum1 = m[1] + m[2], less1 = m[1] - m[2], sum2 = m[3] + m[4], less2 = m[3] - m[4];
+        const Vec bias = load(&net.dilated_bias[layer][c]);
+        const Vec out[4] = {m[0] + sum1 + sum2, less1 + 2.0f * less2, sum1 + 4.0f * sum2, less1 + 8.0f * less2 + m[5]};
+        for (int i = 0; i < 4; i++) {
+          const Vec v = out[i] + bias;
+          store_as(&bench.hidden[(i * n + q) * W + c], v > 0.0f ? v : Vec{});
+        }
+      }
+  }
+
+  // What the layer gives at the `n` moments of the bench.
+  void add(int layer, int n, Bench& bench, Array<float>& out) const {
+    const size_t W = net.width, d = net.dilations[layer];
+    const int rows = net.pointwise[layer].rows;
+    bench.sums.resize(size_t(n) * rows);
+    multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data(), {0, rows});
+    const float* stream;
+    if constexpr (separate) stream = &inputs[layer].sum[d * W];
+    else stream = &inputs[layer].x[d * W];
+    const float* bias = net.pointwise_bias[layer].data();
+    for (int m = 0; m < n; m++) {
+      const float* sum = &bench.sums[size_t(m) * rows];
+      const size_t at = bench.at[m] * W;
+      for (size_t c = 0; c < W; c += LANES) {
         Vec more;
         if (net.gated_)
           more = (load(sum + 2 * c) + load(bias + 2 * c)) /
                  (1.0f + exp2(within(load(sum + 2 * c + LANES) + load(bias + 2 * c + LANES), 60)));
         else more = load(sum + c) + load(bias + c);
-        store(&out[(from + t) * W + c], load(stream + t * W + c) + more);
+        store(&out[at + c], load(stream + at + c) + more);
       }
+    }
+  }
+
+  // The layer's outputs for as many moments as it can give; their number.
+  int update(int layer, bool last, int threads, Array<float>& out) const {
+    const int W = net.width, d = net.dilations[layer];
+    const int heard = std::max(int(inputs[layer].x.size() / W) - 2 * d, 0);
+    const int fours = d <= net.FARTHEST ? heard / (4 * d) * d : 0;
+    const int ready = fours && !last ? 4 * fours : d <= net.FARTHEST && !last ? 0 : heard;
+    constexpr int MOST_FOURS = MOMENTS / 4;
+    const int pieces = (fours + MOST_FOURS - 1) / MOST_FOURS, others = (ready - 4 * fours + MOMENTS - 1) / MOMENTS;
+    out.resize(size_t(ready) * W);
+    share(pieces + others, threads, [&](int piece) {
+      static thread_local Bench bench;
+      bench.hidden.resize(size_t(MOMENTS) * W);
+      int n;
+      if (piece < pieces) {
+        const int from = piece * MOST_FOURS, count = std::min(MOST_FOURS, fours - from);
+        filter(layer, from, count, bench);
+        n = 4 * count;
+      } else {
+        const int from = 4 * fours + (piece - pieces) * MOMENTS;
+        n = std::min(MOMENTS, ready - from);
+        convolve(layer, from, n, bench);
+      }
+      add(layer, n, bench, out);
+    });
+    return ready;
   }
 
   int read(const uint8_t* codes, int n, bool last, int threads, float* means) override {
@@ -149,11 +249,7 @@ template <class T> struct Reading : AnyReading {
     for (int i = 0; i < net.layers; i++) {
       append(i, values, last);
       Inputs& held = inputs[i];
-      const int ready = std::max(int(held.x.size() / W) - 2 * net.dilations[i], 0);
-      values.resize(ready * W);
-      share((ready + MOMENTS - 1) / MOMENTS, threads, [&](int piece) {
-        update(i, piece * MOMENTS, std::min((piece + 1) * MOMENTS, ready), values);
-      });
+      const int ready = update(i, last, threads, values);
       held.x.erase(held.x.begin(), held.x.begin() + ready * W);
       if (separate) held.sum.erase(held.sum.begin(), held.sum.begin() + ready * W);
     }

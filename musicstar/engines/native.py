@@ -55,6 +55,11 @@ _AVX2 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 # The fastest first; a later one runs wherever an earlier one does.
 SETS = {
+    "amx": InstructionSet(
+        _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
+        ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
+        bfloat16=True,
+    ),
     "avx512-bf16": InstructionSet(_AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True),
     "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",)),
     "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
@@ -92,7 +97,7 @@ def load(name: str) -> "Library":
     Raises
     ------
     Unavailable
-        The processor lacks the instruction set, there is no compiler, or it failed.
+        The processor lacks the instruction set, there is no compiler, it failed, or the system forbids the use.
     """
     lacking = SETS[name].needs - processor()
     if lacking:
@@ -104,7 +109,7 @@ def load(name: str) -> "Library":
         path = cache_folder() / f"engine-{name}-{digest}.so"
         if not path.is_file():
             _build(path, flags)
-        return Library(path)
+        library = Library(path)
     except Unavailable:
         raise
     except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
@@ -112,6 +117,9 @@ def load(name: str) -> "Library":
         found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)
         said = found[0] if found else str(error).strip().splitlines()[0]
         raise Unavailable(f"the engine could not be built ({said})") from error
+    if not library.functions.engine_permitted():
+        raise Unavailable(f"the system does not let programs use {name}")
+    return library
 
 
 def _build(path: Path, flags: Sequence[str]) -> None:
@@ -252,6 +260,8 @@ class NativeEngine:
         See `load`.
     """
 
+    SHARED, FEW = 4_000_000, 4
+
     def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
         self._library = load(instructions)
         self._bfloat16, self._threads = bfloat16, threads
@@ -282,7 +292,8 @@ class NativeEngine:
             kept.append(tensor.to("cpu", dtype).contiguous())
             return kept[-1].data_ptr()
 
-        bands = self._bands(asks)
+        team = self._team(asks)
+        bands = self._bands(asks, self.threads // team)
         items = (_Item * len(asks))(
             *(
                 _Item(
@@ -299,16 +310,26 @@ class NativeEngine:
             )
         )
         sizes = (ctypes.c_int32 * len(bands))(*map(len, bands))
-        if self._library.functions.play(items, sizes, len(bands), steps, self.threads):
+        if self._library.functions.play(items, sizes, len(bands), steps, self.threads, team):
             raise MemoryError("there is no memory for so many streams of a WaveNet at once")
         return [Said(codes[i].long(), None if odds is None else odds[i]) for i in range(len(asks))]
 
-    def _bands(self, asks: Sequence[Ask[NativeStream]]) -> list[list[int]]:
-        """Which asks go together: those of one decoder, parted as far as keeps all threads busy; the largest first."""
+    def _team(self, asks: Sequence[Ask[NativeStream]]) -> int:
+        """How many threads carry a band on together.
+
+        All of them where weights are too many for the caches of one, or streams too few; each then reads its own part
+        of the weights only.
+        """
+        size = max(sum(tensor.numel() for tensor in ask.stream.decoder.parameters()) for ask in asks)
+        together = size * (2 if self._bfloat16 else 4) > self.SHARED or len(asks) < self.FEW * self.threads
+        return self.threads if together else 1
+
+    def _bands(self, asks: Sequence[Ask[NativeStream]], workers: int) -> list[list[int]]:
+        """Which asks go together: those of one decoder, parted as far as keeps all workers busy; the largest first."""
         together: dict[_Made, list[int]] = {}
         for i, ask in enumerate(asks):
             together.setdefault(ask.stream.network, []).append(i)
-        most = -(-len(asks) // self.threads)
+        most = -(-len(asks) // workers)
         bands = []
         for members in together.values():
             parts = -(-len(members) // most)

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <initializer_list>
 #include <new>
 #include <thread>
@@ -22,10 +23,13 @@
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
+#if defined(__AMX_BF16__)
+#define TILES
+#endif
 
 namespace {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(TILES)
 constexpr int LANES = 16, MOST = 8;
 #elif defined(__AVX2__)
 constexpr int LANES = 8, MOST = 6;
@@ -122,10 +126,16 @@ template <class T> struct Packed {
   }
 };
 
-// Where the activations of each stream lie, `columns` of them.
+// Activations: `columns` of each stream, the streams `apart` values from each other.
 template <class T> struct Source {
-  const T* const* x;
+  const T* x;
+  size_t apart;
   int columns;
+};
+
+// Some of the rows of a product, in whole panels.
+struct Range {
+  int from, to;
 };
 
 // out[n][rows] = W x of N streams, for P panels, which lie `panel` apart.
@@ -136,9 +146,10 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
   Vec sum[P][2][N] = {};
   for (int s = 0; s < count; s++) {
     const T* x[N];
-    for (int n = 0; n < N; n++) x[n] = sources[s].x[first + n];
+    for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
     for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
-      if (P == 1) for (int line = 0; line < P * int(PANEL * STEP * sizeof(T)); line += 64) __builtin_prefetch(ahead + line);
+      if (P == 1)
+        for (int line = 0; line < share; line += 64) __builtin_prefetch(ahead + line);
 #pragma GCC unroll 8
       for (int p = 0; p < P; p++) {
         const auto low = Column<T>::weights(w + p * panel), high = Column<T>::weights(w + p * panel + LANES * STEP);
@@ -161,31 +172,31 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
 template <class T, int N>
-void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, int from, int to, int block, int blocks) {
+void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, Range rows, int block, int blocks) {
   constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
   const size_t size = size_t(PANEL) * w.columns, bytes = size * sizeof(T);
   const auto ahead = [&](int r, int p) {
-    return reinterpret_cast<const char*>(&w.panels[size_t(r) * w.columns]) + p * bytes + p * bytes * block / blocks;
+    return reinterpret_cast<const char*>(&w.panels[size_t(r) * w.columns]) + p * bytes + bytes * block / blocks;
   };
   const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
-  int r = from;
-  for (; r + P * PANEL <= to; r += P * PANEL)
-    tile<T, N, P>(&w.panels[size_t(r) * w.columns], size, ahead(r, P), P * share, sources, count, first, out + r, w.rows);
-  for (; r < to; r += PANEL)
+  int r = rows.from;
+  for (; r + P * PANEL <= rows.to; r += P * PANEL)
+    tile<T, N, P>(&w.panels[size_t(r) * w.columns], size, ahead(r, P), share, sources, count, first, out + r, w.rows);
+  for (; r < rows.to; r += PANEL)
     tile<T, N, 1>(&w.panels[size_t(r) * w.columns], size, ahead(r, 1), share, sources, count, first, out + r, w.rows);
 }
 
 // out[streams][rows] = W x. Weights, the larger part, come by once; all streams pass while a panel is at hand.
 template <class T>
-void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int streams, float* out) {
+void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int streams, float* out, Range rows) {
   const Source<T>* sources = given.begin();
   const int count = int(given.size()), blocks = (streams + MOST - 1) / MOST;
-  const int height = blocks == 1 ? w.rows : PANEL;
-  for (int r = 0; r < w.rows; r += height)
+  const int height = blocks == 1 ? rows.to - rows.from : PANEL;
+  for (int r = rows.from; r < rows.to; r += height)
     for (int b = 0, first = 0; b < blocks; b++) {
       const int n = (streams - first + blocks - b - 1) / (blocks - b);
       const auto run = [&](auto width) {
-        panels<T, decltype(width)::value>(w, sources, count, first, out, r, r + height, b, blocks);
+        panels<T, decltype(width)::value>(w, sources, count, first, out, {r, r + height}, b, blocks);
       };
       switch (n) {
         case 1: run(std::integral_constant<int, 1>()); break;
@@ -200,6 +211,60 @@ void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int st
       first += n;
     }
 }
+
+#if defined(TILES)
+// The same by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
+// such tiles of weights beside each other. The last tile of streams begins early enough to be full.
+template <>
+void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
+                        float* out, Range rows) {
+  constexpr int TILE = 16, COLUMNS = 32;
+  static_assert(PANEL == 2 * TILE, "a panel is two tiles");
+  const int full = std::min(streams, TILE);
+  struct {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {};
+  } shape;
+  for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(full);
+  shape.rows[6] = shape.rows[7] = TILE;
+  _tile_loadconfig(&shape);
+  const size_t row = size_t(w.rows) * sizeof(float);
+  for (int r = rows.from; r < rows.to; r += PANEL)
+    for (int first = 0; first < streams; first += 2 * TILE) {
+      const int a = std::min(first, streams - full), b = std::min(first + TILE, streams - full);
+      const bfloat16* panel = &w.panels[size_t(r) * w.columns];
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+      for (const auto& source : sources) {
+        const size_t apart = source.apart * sizeof(bfloat16);
+        for (int k = 0; k < source.columns; k += COLUMNS, panel += COLUMNS * PANEL) {
+#if AHEAD
+          for (int line = 0; line < int(COLUMNS * PANEL * sizeof(bfloat16)); line += 64)
+            __builtin_prefetch(reinterpret_cast<const char*>(panel) + AHEAD + line, 0, 2);
+#endif
+          _tile_loadd(6, panel, 4 * PANEL);
+          _tile_loadd(7, panel + 2 * TILE, 4 * PANEL);
+          _tile_loadd(4, source.x + a * source.apart + k, apart);
+          _tile_dpbf16ps(0, 4, 6);
+          _tile_dpbf16ps(1, 4, 7);
+          if (a == b) continue;
+          _tile_loadd(5, source.x + b * source.apart + k, apart);
+          _tile_dpbf16ps(2, 5, 6);
+          _tile_dpbf16ps(3, 5, 7);
+        }
+      }
+      _tile_stored(0, out + size_t(a) * w.rows + r, row);
+      _tile_stored(1, out + size_t(a) * w.rows + r + TILE, row);
+      if (a == b) continue;
+      _tile_stored(2, out + size_t(b) * w.rows + r, row);
+      _tile_stored(3, out + size_t(b) * w.rows + r + TILE, row);
+    }
+  _tile_release();
+}
+#endif
 
 // 2 to the power of x, |x| <= 60: a polynomial on [-1/2, 1/2], the rest goes into the exponent.
 inline Vec exp2(Vec x) {
@@ -264,21 +329,73 @@ struct Pairs {
 // A code as networks read it.
 inline float level(int code) { return code == START ? 0.0f : float(code) / (CLASSES - 1) - 0.5f; }
 
-// Calls work(0), ..., work(pieces - 1), each once, on some threads; the caller's own is one of them.
+// Threads that go the same way, each with a part of the rows of every product, and wait for each other where one needs
+// what another has made.
+class Team {
+  std::atomic<int> waiting{0}, turn{0};
+
+ public:
+  std::atomic<int> size{0};  // 0 until all have come
+
+  void meet() {
+    const int now = turn.load(std::memory_order_relaxed);
+    if (waiting.fetch_add(1, std::memory_order_acq_rel) == size.load(std::memory_order_relaxed) - 1) {
+      waiting.store(0, std::memory_order_relaxed);
+      turn.store(now + 1, std::memory_order_release);
+      return;
+    }
+    for (int tries = 0; turn.load(std::memory_order_acquire) == now; tries++) pause(tries);
+  }
+
+  static void pause(int tries) {
+    if (tries > 2000) std::this_thread::yield();
+#if defined(__SSE2__)
+    else __builtin_ia32_pause();
+#endif
+  }
+};
+
+struct Member {
+  Team& team;
+  int rank, size;
+  void meet() const {
+    if (size > 1) team.meet();
+  }
+  Range of(int rows) const {
+    const int panels = rows / PANEL;
+    return {panels * rank / size * PANEL, panels * (rank + 1) / size * PANEL};
+  }
+};
+
+// Calls work(member) on as many threads at once, of which the caller's own is one; on fewer where no more are to be had.
+template <class Work> void together(int threads, Work work) {
+  Team team;
+  std::vector<std::thread> others;
+  const auto run = [&](int rank) {
+    for (int tries = 0; !team.size; tries++) Team::pause(tries);
+    work(Member{team, rank, team.size});
+  };
+  try {
+    others.reserve(std::max(threads - 1, 0));
+    for (int rank = 1; rank < threads; rank++) others.emplace_back(run, rank);
+  } catch (const std::exception&) {
+  }
+  team.size = int(others.size()) + 1;
+  run(0);
+  for (auto& other : others) other.join();
+}
+
+// Calls work(0), ..., work(pieces - 1), each once, on some threads.
 template <class Work> void share(int pieces, int threads, Work work) {
   std::atomic<int> next{0};
   std::atomic<bool> failed{false};
-  const auto run = [&] {
+  together(std::min(threads, pieces), [&](const Member&) {
     try {
       for (int piece; (piece = next++) < pieces;) work(piece);
     } catch (const std::bad_alloc&) {
       failed = true;
     }
-  };
-  std::vector<std::thread> others;
-  for (int i = 1; i < std::min(threads, pieces); i++) others.emplace_back(run);
-  run();
-  for (auto& other : others) other.join();
+  });
   if (failed) throw std::bad_alloc();
 }
 

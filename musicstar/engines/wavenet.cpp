@@ -4,9 +4,22 @@
 #include "decoder.h"
 #include "encoder.h"
 
+#if defined(__AMX_BF16__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 extern "C" {
 
-int engine_lanes() { return LANES; }
+// Whether the system lets this process have all that the engine was compiled for: of the matrix unit it is asked.
+int engine_permitted() {
+#if defined(__AMX_BF16__)
+  constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
+  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+  return 1;
+#endif
+}
 
 void* decoder_new(int bfloat, const DecoderSizes* sizes, const int32_t* dilations, const float* const* tensors) try {
   AnyDecoder* made;
@@ -31,11 +44,12 @@ void* stream_new(int bfloat, void* decoder) try {
 
 void stream_free(void* stream) { delete static_cast<AnyStream*>(stream); }
 
-// Bands of `sizes` items each, all of one decoder, `steps` steps; -1 where memory ran out.
-int play(const Item* items, const int32_t* sizes, int count, int steps, int threads) try {
+// Bands of `sizes` items each, all of one decoder, `steps` steps, each band by a team of threads; -1 where memory ran out.
+int play(const Item* items, const int32_t* sizes, int count, int steps, int threads, int team) try {
   std::vector<const Item*> bands;
   for (int i = 0; i < count; items += sizes[i++]) bands.push_back(items);
-  share(count, threads, [&](int i) { static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps); });
+  share(count, std::max(threads / team, 1),
+        [&](int i) { static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps, team); });
   return 0;
 } catch (const std::bad_alloc&) {
   return -1;
