@@ -9,7 +9,11 @@ each of which is translated in both directions by the WaveNets of `--method`. Fo
 - level steps at joins, in dB: how far the level of the 50 ms behind a join is from that of the 50 ms before it.
 
 Each beside what the sequential output has at the same moments, which have no joins there. What a figure varies by
-without any chunk is its noise: the same for a second sequential output, of another seed, against the first.
+without any chunk is its noise: the same for a second sequential output, of another seed, against the first, at the
+moments where chunks of each length would be joined.
+
+A draft is the translation by the spectral network of the same method: in its way chunks are warmed up by what the draft
+has there, said whatever the decoder thinks, in place of what they would say themselves.
 """
 
 import argparse
@@ -23,41 +27,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicstar.audio import SAMPLE_RATE, Clip
+from musicstar.audio import SAMPLE_RATE, Clip, mulaw_decode, mulaw_encode
 from musicstar.backbones import WaveNetModel
 from musicstar.chunking import Chunking, Plan
 from musicstar.domains import Direction
+from musicstar.engines.choice import engine_for
 from musicstar.evaluation import multipitch
 from musicstar.evaluation.measures import FINDERS
 from musicstar.evaluation.multipitch import compare
 from musicstar.evaluation.spectra import levelled, mel_levels
-from musicstar.generate import Line, perform
+from musicstar.generate import Line, Playing, perform
 from musicstar.methods.catalog import Backbone
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, library
 from musicstar.methods.translating import prepare
-from musicstar.model import Sampling
+from musicstar.model import Part, Sampling
 from musicstar.pairs import excerpt_pairs
 
 AROUND_S = 0.025
 WINDOW, HOP, BANDS = 512, 128, 80
 WAYS = {
-    "as it is": Chunking(),
+    "2 s": Chunking(chunk_s=2.0),
     "1 s": Chunking(chunk_s=1.0),
     "0.6 s": Chunking(chunk_s=0.6),
     "0.3 s": Chunking(chunk_s=0.3),
     "0.6 s, not moved": Chunking(chunk_s=0.6, search_s=0.0),
-    "0.6 s, no warm-up": Chunking(chunk_s=0.6, warmup_s=0.0),
+    "0.6 s, warm-up 5 ms": Chunking(chunk_s=0.6, warmup_s=0.005),
     "0.6 s, warm-up 150 ms": Chunking(chunk_s=0.6, warmup_s=0.15),
     "0.6 s, fade 5 ms": Chunking(chunk_s=0.6, overlap_s=0.005),
+    "0.6 s, fade 40 ms": Chunking(chunk_s=0.6, overlap_s=0.04, warmup_s=0.03),
 }
+DRAFTED = Chunking(chunk_s=0.6)
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A stream of an excerpt's translation, and the gold standard it is to be like."""
+    """A stream of an excerpt's translation, a draft of it as codes, Tensor[T], and the gold standard."""
 
     line: Line
+    draft: Tensor
     gold: Clip
 
 
@@ -83,16 +91,47 @@ class Row:
 def pieces(folder: Path, method: str) -> list[Piece]:
     """Each excerpt in both directions, read by the method's encoder."""
     found = []
-    made = CLASSES[method](StoredParts(Backbone.WAVENET, library()))
+    made, drafting = (
+        CLASSES[method](StoredParts(family, library())) for family in (Backbone.WAVENET, Backbone.SPECTRAL)
+    )
     for pair in excerpt_pairs(folder):
         prepared = prepare(pair.source)
         sound = prepared.piece(0, prepared.total)
         with torch.inference_mode():
-            streams = made.streams(sound, pair.target)
-        for model, stream in zip(made.speaker(Direction(sound.domain, pair.target)), streams, strict=True):
+            streams, drafts = (method.streams(sound, pair.target) for method in (made, drafting))
+        direction = Direction(sound.domain, pair.target)
+        speakers = zip(made.speaker(direction), drafting.speaker(direction), streams, drafts, strict=True)
+        for model, drafter, stream, drafted in speakers:
             assert isinstance(model, WaveNetModel)
-            found.append(Piece(model.line(stream.latents, stream.voice, Sampling()), pair.gold))
+            part = Part(drafter, drafted.latents, drafted.voice, drafted.cue)
+            with torch.inference_mode():
+                (draft,) = drafter.decode([part], sampling=Sampling(), progress=lambda share: None)
+            found.append(Piece(model.line(stream.latents, stream.voice, Sampling()), mulaw_encode(draft), pair.gold))
     return found
+
+
+def performed_from_drafts(given: Sequence[Piece], chunking: Chunking) -> list[Tensor]:
+    """All pieces in chunks whose leads, all but the last frame, are what the drafts have there."""
+    wavs = []
+    for piece in given:
+        line = piece.line
+        engine, pool = engine_for(line.decoder), line.decoder.config.pool
+        plan = Plan.of(chunking, line.latents.shape[1], pool)
+        chunks = [
+            Playing(replace(line, latents=line.latents[:, a:b], seed=(*line.seed, i)), engine)
+            for i, (a, b) in enumerate(plan.spans)
+        ]
+        for frame in range(plan.lead + plan.chunk):
+            playing = [(start, one) for (start, _), one in zip(plan.spans, chunks, strict=True) if one.left]
+            asks = [one.ask(pool) for _, one in playing]
+            for i, (start, _) in enumerate(playing):
+                if frame < plan.lead - 1 and start:
+                    at = (start + frame) * pool
+                    asks[i] = replace(asks[i], forced=piece.draft[at : at + pool])
+            for (_, one), said in zip(playing, engine.play(asks, pool), strict=True):
+                one.take(said)
+        wavs.append(plan.join(mulaw_decode(one.codes) for one in chunks))
+    return wavs
 
 
 def content(wav: Tensor, gold: Clip) -> float:
@@ -143,11 +182,14 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
     def planned(chunking: Chunking) -> list[Plan]:
         return [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
 
-    keep("sequential, another seed", others, [replace(plan, lead=0) for plan in planned(Chunking(chunk_s=0.3))], 0.0)
     for name, chunking in WAYS.items():
         began_s = time.perf_counter()
         wavs = perform(lines, chunking=chunking)
-        keep(name, wavs, planned(chunking), time.perf_counter() - began_s)
+        keep(f"chunks of {name}", wavs, planned(chunking), time.perf_counter() - began_s)
+    keep("chunks of 0.6 s, from drafts", performed_from_drafts(given, DRAFTED), planned(DRAFTED), 0.0)
+    for chunk_s in sorted({way.chunk_s for way in WAYS.values()}, reverse=True):
+        plans = [replace(plan, lead=0) for plan in planned(Chunking(chunk_s=chunk_s))]
+        keep(f"another seed, each {chunk_s:g} s", others, plans, 0.0)
     return rows
 
 
@@ -165,7 +207,7 @@ def main() -> None:
                 f"{name} {mean:+.3f} +- {half:.3f}"
                 for name, (mean, half) in (("content", row.content), ("flux", row.flux_db), ("steps", row.step_db))
             ]
-            print(f"{row.name:26} {', '.join(told)}, {row.cost:.2f} played for 1, {row.seconds:.0f} s", flush=True)
+            print(f"{row.name:32} {', '.join(told)}, {row.cost:.2f} played for 1, {row.seconds:.0f} s", flush=True)
 
     rows = measure(pieces(options.folder, options.method), progress=show)
     if options.json:

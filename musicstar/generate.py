@@ -18,6 +18,7 @@ from musicstar.audio import SAMPLE_RATE, blocks, mulaw_decode, room
 from musicstar.chunking import Chunking, Plan
 from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
+from musicstar.engines.native import CACHED_WEIGHTS
 from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
@@ -25,7 +26,6 @@ TURN_S = 0.08
 # Past so many streams a step costs as much more as there are more of them; the rest wait.
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
-CACHED_WEIGHTS = 1_000_000
 SHORTEST_CHUNK_S = 0.5
 
 

@@ -97,12 +97,20 @@ struct AnyStream {
   virtual void play(const Item* items, int count, int steps, int threads) = 0;
 };
 
+int likeliest(const float* logits) { return int(std::max_element(logits, logits + CLASSES) - logits); }
+
 // The code at which the distribution of logits passes a draw; where rounding keeps it from passing, the likeliest.
 int pick(const float* logits, float inverse_temperature, float draw) {
-  const int likeliest = int(std::max_element(logits, logits + CLASSES) - logits);
+  Vec high = load(logits);
+  for (int k = LANES; k < CLASSES; k += LANES) {
+    const Vec v = load(logits + k);
+    high = v > high ? v : high;
+  }
+  float most = high[0];
+  for (int i = 1; i < LANES; i++) most = std::max(most, high[i]);
   float odds[CLASSES], blocks[CLASSES / LANES], total = 0.0f;
   for (int block = 0; block < CLASSES / LANES; block++) {
-    const Vec less = load(logits + block * LANES) - logits[likeliest];
+    const Vec less = load(logits + block * LANES) - most;
     const Vec v = exp2(within(less * (inverse_temperature * LOG2E), 60));
     store(&odds[block * LANES], v);
     blocks[block] = 0.0f;
@@ -117,7 +125,7 @@ int pick(const float* logits, float inverse_temperature, float draw) {
       if ((passed += odds[code]) > wanted) return code;
     break;
   }
-  return likeliest;
+  return likeliest(logits);
 }
 
 // What one clip's decoder remembers.
@@ -160,20 +168,22 @@ template <class T> struct Band {
   Rows<float> x, sums, skips, logits;
   Rows<T> narrow, z, hidden, more_hidden;  // narrow: x as products take it
   std::vector<Rows<T>> past;               // of each member
+  Array<float> conditions;                 // [layer][stream][2 W], as they are needed
 
   Band(const Decoder<T>& net_, const Item* items_, int count_, int threads)
       : net(net_), items(items_), count(count_), W(net_.width), x(count, W),
         sums(count, std::max({2 * W, W + net.skip, CLASSES})), skips(count, net.skip), logits(count, CLASSES),
         narrow(count, W), z(count, W), hidden(count, net.skip), more_hidden(count, net.skip),
-        past(threads, Rows<T>(count, W)) {
-    for (int b = 0; b < count; b++) streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
+        past(threads, Rows<T>(count, W)), conditions(size_t(net.layers) * count * 2 * W) {
+    for (int b = 0; b < count; b++)
+      streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
   }
 
   // to = ReLU(values + bias), a bias for each stream.
-  template <class Bias> void rectify(const float* values, Bias bias, Rows<T>& to, Range rows) {
+  template <class Bias> void rectify(const Rows<float>& values, Bias bias, Rows<T>& to, Range rows) {
     for (int b = 0; b < count; b++)
       for (int r = rows.from; r < rows.to; r += LANES) {
-        const Vec v = load(values + size_t(b) * net.skip + r) + load(bias(b) + r);
+        const Vec v = load(&values.values[size_t(b) * net.skip + r]) + load(bias(b) + r);
         store_as(to[b] + r, v > 0.0f ? v : Vec{});
       }
   }
@@ -203,16 +213,15 @@ template <class T> struct Band {
     const size_t next = before + net.dilations[layer];
     for (int b = 0; b < count; b++) {
       std::memcpy(heard[b], ring(layer, before, b), sizeof(T) * W);
-#if 1
       if (layer + 1 < net.layers)
         for (size_t byte = 0; byte < sizeof(T) * W; byte += 64)
           __builtin_prefetch(reinterpret_cast<const char*>(ring(layer + 1, next, b)) + byte, 0, 2);
-#endif
     }
     const Range own = me.of(2 * W);
     multiply<T>(net.causal[layer], {heard, narrow}, count, sums.values.data(), own);
     for (int b = 0; b < count; b++) {
-      const float *sum = &sums.values[size_t(b) * 2 * W], *more = &streams[b]->conditions[size_t(layer) * 2 * W];
+      const size_t row = size_t(b) * 2 * W;
+      const float *sum = &sums.values[row], *more = &conditions[size_t(layer) * count * 2 * W + row];
       for (int c = own.from / 2; c < own.to / 2; c += LANES)
         store_as(z[b] + c,
                  gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
@@ -253,14 +262,16 @@ template <class T> struct Band {
       add(i, before, me);
     }
     const Range own = me.of(net.skip), classes = me.of(CLASSES);
-    rectify(skips.values.data(), [&](int) { return net.skip_bias.data(); }, hidden, own);
+    rectify(skips, [&](int) { return net.skip_bias.data(); }, hidden, own);
     me.meet();
     multiply<T>(net.hidden, {hidden}, count, sums.values.data(), own);
-    rectify(sums.values.data(), [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; }, more_hidden, own);
+    const auto condition = [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; };
+    rectify(sums, condition, more_hidden, own);
     me.meet();
     multiply<T>(net.logits, {more_hidden}, count, logits.values.data(), classes);
     for (int b = 0; b < count; b++)
-      for (int k = classes.from; k < classes.to; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
+      for (int k = classes.from; k < classes.to; k += LANES)
+        store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
     me.meet();
   }
 
@@ -269,7 +280,7 @@ template <class T> struct Band {
     const float* odds = logits[b];
     const int said = item.forced  ? item.forced[t]
                      : item.draws ? pick(odds, item.inverse_temperature, item.draws[t])
-                                  : int(std::max_element(odds, odds + CLASSES) - odds);
+                                  : likeliest(odds);
     streams[b]->previous = streams[b]->code;
     streams[b]->code = said;
     streams[b]->time++;
@@ -278,8 +289,12 @@ template <class T> struct Band {
   }
 
   void play(int steps, const Member& me) {
-    for (int b = me.rank; b < count; b += me.size)
+    for (int b = me.rank; b < count; b += me.size) {
       if (items[b].latents) streams[b]->listen(items[b].latents);
+      for (int i = 0; i < net.layers; i++)
+        std::memcpy(&conditions[(size_t(i) * count + b) * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W],
+                    sizeof(float) * 2 * W);
+    }
     for (int t = 0; t < steps; t++) {
       me.meet();
       step(me);

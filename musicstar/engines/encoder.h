@@ -5,9 +5,6 @@
 // infinity.
 
 #pragma once
-#ifndef MOM
-#define MOM 96
-#endif
 
 #include "product.h"
 
@@ -89,7 +86,7 @@ struct AnyReading {
 };
 
 template <class T> struct Reading : AnyReading {
-  static constexpr int MOMENTS = MOM;
+  static constexpr int MOMENTS = 96;
   const Encoder<T>& net;
   struct Inputs {
     Array<T> x;        // as the products take them
@@ -211,9 +208,9 @@ template <class T> struct Reading : AnyReading {
   // The layer's outputs for as many moments as it can give; their number.
   int update(int layer, bool last, int threads, Array<float>& out) const {
     const int W = net.width, d = net.dilations[layer];
+    const bool filtering = d <= net.FARTHEST;
     const int heard = std::max(int(inputs[layer].x.size() / W) - 2 * d, 0);
-    const int fours = d <= net.FARTHEST ? heard / (4 * d) * d : 0;
-    const int ready = fours && !last ? 4 * fours : d <= net.FARTHEST && !last ? 0 : heard;
+    const int fours = filtering ? heard / (4 * d) * d : 0, ready = filtering && !last ? 4 * fours : heard;
     constexpr int MOST_FOURS = MOMENTS / 4;
     const int pieces = (fours + MOST_FOURS - 1) / MOST_FOURS, others = (ready - 4 * fours + MOMENTS - 1) / MOMENTS;
     out.resize(size_t(ready) * W);

@@ -28,6 +28,8 @@ from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
+CACHED_WEIGHTS = 1_000_000
+FEW = 3
 FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread")
 
 
@@ -260,8 +262,6 @@ class NativeEngine:
         See `load`.
     """
 
-    SHARED, FEW = 4_000_000, 4
-
     def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
         self._library = load(instructions)
         self._bfloat16, self._threads = bfloat16, threads
@@ -317,11 +317,11 @@ class NativeEngine:
     def _team(self, asks: Sequence[Ask[NativeStream]]) -> int:
         """How many threads carry a band on together.
 
-        All of them where weights are too many for the caches of one, or streams too few; each then reads its own part
-        of the weights only.
+        All of them where weights are too many for a cache and streams too few to share them: each thread then fetches
+        its own part of the weights only, at the price of waiting for the others a few times a layer.
         """
-        size = max(sum(tensor.numel() for tensor in ask.stream.decoder.parameters()) for ask in asks)
-        together = size * (2 if self._bfloat16 else 4) > self.SHARED or len(asks) < self.FEW * self.threads
+        weights = max(sum(tensor.numel() for tensor in ask.stream.decoder.parameters()) for ask in asks)
+        together = weights > CACHED_WEIGHTS and len(asks) < FEW * self.threads
         return self.threads if together else 1
 
     def _bands(self, asks: Sequence[Ask[NativeStream]], workers: int) -> list[list[int]]:

@@ -30,13 +30,14 @@
 namespace {
 
 #if defined(__AVX512F__) || defined(TILES)
-constexpr int LANES = 16, MOST = 8;
+constexpr int LANES = 16, MOST = 8, NEAR = 2;
 #elif defined(__AVX2__)
-constexpr int LANES = 8, MOST = 6;
+constexpr int LANES = 8, MOST = 6, NEAR = 3;
 #else
-constexpr int LANES = 4, MOST = 4;
+constexpr int LANES = 4, MOST = 4, NEAR = 3;
 #endif
-// A panel is two vectors of rows, MOST streams wide: as many accumulators as registers hold beside the operands.
+// A panel is two vectors of rows, MOST streams wide: as many accumulators as registers hold beside the operands. The
+// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2).
 constexpr int PANEL = 2 * LANES, CLASSES = 256, START = CLASSES;
 
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -149,7 +150,7 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
     for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
     for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
       if (P == 1)
-        for (int line = 0; line < share; line += 64) __builtin_prefetch(ahead + line);
+        for (int line = 0; line < share; line += 64) __builtin_prefetch(ahead + line, 0, NEAR);
 #pragma GCC unroll 8
       for (int p = 0; p < P; p++) {
         const auto low = Column<T>::weights(w + p * panel), high = Column<T>::weights(w + p * panel + LANES * STEP);
@@ -172,7 +173,8 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
 template <class T, int N>
-void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, Range rows, int block, int blocks) {
+void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, Range rows, int block,
+            int blocks) {
   constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
   const size_t size = size_t(PANEL) * w.columns, bytes = size * sizeof(T);
   const auto ahead = [&](int r, int p) {
@@ -241,10 +243,6 @@ void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<
       for (const auto& source : sources) {
         const size_t apart = source.apart * sizeof(bfloat16);
         for (int k = 0; k < source.columns; k += COLUMNS, panel += COLUMNS * PANEL) {
-#if AHEAD
-          for (int line = 0; line < int(COLUMNS * PANEL * sizeof(bfloat16)); line += 64)
-            __builtin_prefetch(reinterpret_cast<const char*>(panel) + AHEAD + line, 0, 2);
-#endif
           _tile_loadd(6, panel, 4 * PANEL);
           _tile_loadd(7, panel + 2 * TILE, 4 * PANEL);
           _tile_loadd(4, source.x + a * source.apart + k, apart);
@@ -367,7 +365,7 @@ struct Member {
   }
 };
 
-// Calls work(member) on as many threads at once, of which the caller's own is one; on fewer where no more are to be had.
+// Calls work(member) on as many threads at once, one of them the caller's own; on fewer where no more are to be had.
 template <class Work> void together(int threads, Work work) {
   Team team;
   std::vector<std::thread> others;

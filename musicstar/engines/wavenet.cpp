@@ -44,7 +44,8 @@ void* stream_new(int bfloat, void* decoder) try {
 
 void stream_free(void* stream) { delete static_cast<AnyStream*>(stream); }
 
-// Bands of `sizes` items each, all of one decoder, `steps` steps, each band by a team of threads; -1 where memory ran out.
+// Bands of `sizes` items each, all of one decoder, `steps` steps, each band by a team of threads; -1 where memory ran
+// out.
 int play(const Item* items, const int32_t* sizes, int count, int steps, int threads, int team) try {
   std::vector<const Item*> bands;
   for (int i = 0; i < count; items += sizes[i++]) bands.push_back(items);
