@@ -7,9 +7,12 @@ The naive generator does, sample by sample, what the network's description says:
 inputs, takes two of them through its own convolution, and so on to a softmax that is drawn from.
 
 The machine's limit is the rate of a large matrix product on the same threads, in float32; in bfloat16 where the
-processor has an instruction for it. Products with the latents are not counted as work, since they are done once per
-50 ms. All engines, the naive generator and the limit take turns of a fraction of a second in one run, and ratios are
-medians of those within a turn: the machine may be shared.
+processor has an instruction for it. As work counts what the networks' description asks for, also where an engine gets
+by with less; products with the latents do not count, since they are done once per 50 ms. All engines, the naive
+generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a turn:
+the machine may be shared.
+
+With `--device cuda` all of it, limit and naive generator included, is measured on the GPU.
 """
 
 import argparse
@@ -87,8 +90,8 @@ def encoder_flops(config: EncoderConfig) -> int:
 class _Queue:
     """The past inputs of a layer, Tensor[B, channels, dilation + 1], written round and round."""
 
-    def __init__(self, batch: int, channels: int, dilation: int) -> None:
-        self._samples = torch.zeros(batch, channels, dilation + 1)
+    def __init__(self, batch: int, channels: int, dilation: int, device: torch.device) -> None:
+        self._samples = torch.zeros(batch, channels, dilation + 1, device=device)
         self._at = 0
 
     def push(self, x: Tensor) -> None:
@@ -103,9 +106,10 @@ class _Queue:
 @torch.inference_mode()
 def naive(decoder: Decoder, latents: Tensor) -> Iterator[Tensor]:
     """Codes, Tensor[B, 1], one after another, from latents of one frame, Tensor[B, C, 1]."""
-    queues = [_Queue(len(latents), decoder.config.channels, dilation) for dilation in decoder.config.dilations]
+    config, device = decoder.config, latents.device
+    queues = [_Queue(len(latents), config.channels, dilation, device) for dilation in config.dilations]
     layers = [cast(DecoderLayer, layer) for layer in decoder.layers]
-    heard = torch.zeros(len(latents), 1, 2)
+    heard = torch.zeros(len(latents), 1, 2, device=device)
     while True:
         x = F.conv1d(heard, decoder.first_conv.weight, decoder.first_conv.bias)
         skips = decoder.skip_conv(x)
@@ -133,12 +137,16 @@ class Runner:
         self._work, self._turn_s, self._most = make(), turn_s, most
         self.times = max(1, min(most, 4))
         self.seconds_each()
+        if torch.cuda.is_initialized():
+            self.seconds_each()  # by now as many steps as graphs are recorded for
         self.memory_mb = _resident_mb(peak=True) - resident
 
     def seconds_each(self) -> float:
         """Seconds for one, over as many as last a turn."""
         began_s = time.perf_counter()
         self._work(self.times)
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         each_s = (time.perf_counter() - began_s) / self.times
         self.times = max(1, min(self._most, round(self._turn_s / each_s)))
         return each_s
@@ -156,20 +164,20 @@ def _resident_mb(*, reset: bool = False, peak: bool = False) -> float:
     return int(fields["VmHWM" if peak else "VmRSS"].split()[0]) / 1024
 
 
-def engines(threads: int) -> dict[str, Engine]:
-    """All that run here, by name."""
+def engines(threads: int, device: str) -> dict[str, Engine]:
+    """All that run on a device, by name."""
     found: dict[str, Engine] = {"torch": UnrolledEngine()}
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bfloat16") if device == "cpu" else ():
         engine = choose(EngineConfig(precision=precision, threads=threads)).engine
         found[engine.name] = engine
     return found
 
 
-def limits(turn_s: float) -> dict[str, Runner]:
+def limits(turn_s: float, device: str) -> dict[str, Runner]:
     """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions."""
-    a, b = torch.randn(2, 2048, 2048)
+    a, b = torch.randn(2, 2048, 2048, device=device)
     found = {LIMIT: Runner(lambda: lambda n: [a @ b for _ in range(n)], turn_s=turn_s)}
-    if native.SETS[native.runnable()[0]].bfloat16:
+    if device != "cpu" or native.SETS[native.runnable()[0]].bfloat16:
         c, d = a.bfloat16(), b.bfloat16()
         found[LIMIT_BFLOAT16] = Runner(lambda: lambda n: [c @ d for _ in range(n)], turn_s=turn_s)
     return found
@@ -187,7 +195,8 @@ def _plays(engine: Engine, decoder: Decoder, batch: int) -> Work:
 
 
 def _plays_naively(decoder: Decoder, batch: int) -> Work:
-    codes = naive(decoder, torch.randn(batch, decoder.config.latent_channels, 1))
+    latents = torch.randn(batch, decoder.config.latent_channels, 1, device=decoder.logits.weight.device)
+    codes = naive(decoder, latents)
     return lambda steps: [next(codes) for _ in range(steps)]
 
 
@@ -212,13 +221,14 @@ def measure(
     samples: int,
     turns: int,
     turn_s: float,
+    device: str,
     alone_s: float = 0.0,
 ) -> list[Speed]:
     """Take turns at some works, each of which makes `samples` samples of a clip at a time.
 
     `alone_s` is what a sample takes the naive generator at batch 1.
     """
-    rates = limits(turn_s)
+    rates = limits(turn_s, device)
     most = MOST_STEPS if what == "decoder" else 1_000_000
     runners = rates | {name: Runner(make, turn_s=turn_s, most=most) for name, make in works.items()}
     spent: dict[str, list[float]] = {name: [] for name in runners}
@@ -254,7 +264,9 @@ def measure(
     return speeds
 
 
-def measure_all(*, batches: list[int], threads: int, quick: bool, progress: Callable[[Speed], None]) -> list[Speed]:
+def measure_all(
+    *, batches: list[int], threads: int, device: str, quick: bool, progress: Callable[[Speed], None]
+) -> list[Speed]:
     """Both sizes of decoders at each batch, and of encoders."""
     turns, turn_s = (2, 0.2) if quick else (9, 0.4)
     speeds: list[Speed] = []
@@ -264,10 +276,10 @@ def measure_all(*, batches: list[int], threads: int, quick: bool, progress: Call
         for speed in found:
             progress(speed)
 
-    playing = engines(threads)
+    playing = engines(threads, device)
     for size, name in CONFIGURATIONS.items():
         config = DecoderConfig(**load_table(name)["network"]["decoder"])
-        decoder = Decoder(config)
+        decoder = Decoder(config).to(device)
         alone_s = 0.0
         for batch in batches:
             works: dict[str, Callable[[], Work]] = {
@@ -276,19 +288,35 @@ def measure_all(*, batches: list[int], threads: int, quick: bool, progress: Call
             works[NAIVE] = partial(_plays_naively, decoder, batch)
             flops = decoder_flops(config)
             found = measure(
-                "decoder", size, batch, works, flops=flops, samples=1, turns=turns, turn_s=turn_s, alone_s=alone_s
+                "decoder",
+                size,
+                batch,
+                works,
+                flops=flops,
+                samples=1,
+                turns=turns,
+                turn_s=turn_s,
+                device=device,
+                alone_s=alone_s,
             )
             alone_s = alone_s or 1 / next(speed.samples_per_s for speed in found if speed.engine == NAIVE)
             keep(found)
     for size, name in CONFIGURATIONS.items():
         reading = EncoderConfig(**load_table(name)["network"]["encoder"])
-        encoder, samples = Encoder(reading), SAMPLE_RATE // 2 if quick else 4 * SAMPLE_RATE
+        encoder, samples = Encoder(reading).to(device), SAMPLE_RATE // 2 if quick else 4 * SAMPLE_RATE
         reads = {name: partial(_reads, engine, encoder, samples) for name, engine in playing.items()}
-        keep(
-            measure(
-                "encoder", size, 1, reads, flops=encoder_flops(reading), samples=samples, turns=turns, turn_s=turn_s
-            )
+        found = measure(
+            "encoder",
+            size,
+            1,
+            reads,
+            flops=encoder_flops(reading),
+            samples=samples,
+            turns=turns,
+            turn_s=turn_s,
+            device=device,
         )
+        keep(found)
     return speeds
 
 
@@ -325,10 +353,15 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="draw what was measured")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once, 1 first (default: 1 32)")
     parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("there is no GPU here that PyTorch can use")
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     machine = f"{processor_name()}, {options.threads} threads"
+    if options.device == "cuda":
+        machine = torch.cuda.get_device_name()
 
     def show(speed: Speed) -> None:
         if options.json:
@@ -344,7 +377,9 @@ def main() -> None:
 
     if not options.json:
         print(machine)
-    speeds = measure_all(batches=options.batch, threads=options.threads, quick=options.quick, progress=show)
+    speeds = measure_all(
+        batches=options.batch, threads=options.threads, device=options.device, quick=options.quick, progress=show
+    )
     if options.json:
         print(json.dumps({"machine": machine, "speeds": [asdict(speed) for speed in speeds]}))
     if options.plot:
