@@ -30,7 +30,6 @@ from torch import Tensor
 from musicstar.audio import SAMPLE_RATE, Clip, mulaw_decode, mulaw_encode
 from musicstar.backbones import WaveNetModel
 from musicstar.chunking import Chunking, Plan
-from musicstar.domains import Direction
 from musicstar.engines.choice import engine_for
 from musicstar.evaluation import multipitch
 from musicstar.evaluation.measures import FINDERS
@@ -41,7 +40,7 @@ from musicstar.methods.catalog import Backbone
 from musicstar.methods.registry import CLASSES
 from musicstar.methods.shelf import StoredParts, library
 from musicstar.methods.translating import prepare
-from musicstar.model import Part, Sampling
+from musicstar.model import Sampling
 from musicstar.pairs import excerpt_pairs
 
 AROUND_S = 0.025
@@ -99,14 +98,11 @@ def pieces(folder: Path, method: str) -> list[Piece]:
         sound = prepared.piece(0, prepared.total)
         with torch.inference_mode():
             streams, drafts = (method.streams(sound, pair.target) for method in (made, drafting))
-        direction = Direction(sound.domain, pair.target)
-        speakers = zip(made.speaker(direction), drafting.speaker(direction), streams, drafts, strict=True)
-        for model, drafter, stream, drafted in speakers:
-            assert isinstance(model, WaveNetModel)
-            part = Part(drafter, drafted.latents, drafted.voice, drafted.cue)
-            with torch.inference_mode():
-                (draft,) = drafter.decode([part], sampling=Sampling(), progress=lambda share: None)
-            found.append(Piece(model.line(stream.latents, stream.voice, Sampling()), mulaw_encode(draft), pair.gold))
+            played = drafts[0].model.decode(drafts, sampling=Sampling(), progress=lambda share: None)
+        for stream, draft in zip(streams, played, strict=True):
+            assert isinstance(stream.model, WaveNetModel)
+            line = stream.model.line(stream.latents, stream.voice, Sampling())
+            found.append(Piece(line, mulaw_encode(draft), pair.gold))
     return found
 
 

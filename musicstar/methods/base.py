@@ -103,22 +103,6 @@ class Sound:
     pulse: Callable[[], None] = field(default=lambda: None)
 
 
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """One voice still to be decoded.
-
-    Attributes
-    ----------
-    latents : Tensor[64, N]
-    voice : what to play
-    cue : Tensor[800 N], the sound the latents were read from
-    """
-
-    latents: Tensor
-    voice: Voice
-    cue: Tensor
-
-
 class Parts(Protocol):
     """Where a method finds its networks: shipped weights when it translates, those in training when it learns.
 

@@ -4,10 +4,10 @@ import torch
 
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import Sound, Stream
+from musicstar.methods.base import Sound
 from musicstar.methods.method import Method, pick, take_turns
 from musicstar.methods.single import UNTOLD
-from musicstar.model import Model
+from musicstar.model import Model, Part
 from musicstar.starnet import Windows
 
 
@@ -37,13 +37,14 @@ class EmbeddingSupervised(Method):
     def speaker(self, direction: Direction) -> tuple[Model, ...]:
         return tuple(self.parts.partner(self.recipe, voice) for voice in direction.source.stems)
 
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+    def streams(self, sound: Sound, target: Domain) -> tuple[Part, ...]:
         mixture = sound.mixture
         return tuple(
-            Stream(
+            Part(
+                model,
                 self.parts.autoencoder(self.recipe, voice).read(mixture, voice, pulse=sound.pulse),
                 voice.counterpart(target),
                 mixture,
             )
-            for voice in sound.domain.stems
+            for model, voice in zip(self.speaker(Direction(sound.domain, target)), sound.domain.stems, strict=True)
         )

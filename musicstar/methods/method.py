@@ -8,14 +8,8 @@ from torch import Tensor
 
 from musicstar.domains import STARNET, Direction, Domain, Voice, known_domains
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import (
-    NotOffered,
-    Parts,
-    Sound,
-    Stream,
-    not_taught,
-)
-from musicstar.model import LATENT_SAMPLES, Model
+from musicstar.methods.base import NotOffered, Parts, Sound, not_taught
+from musicstar.model import LATENT_SAMPLES, Model, Part
 from musicstar.starnet import Windows
 
 BLOCK_SAMPLES = 600 * LATENT_SAMPLES
@@ -63,8 +57,8 @@ class Method(ABC):
         """The models that decode towards `target`, one for each stream."""
 
     @abstractmethod
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
-        """Everything up to decoding: the voices whose sum is the translation, in the order of `speaker`."""
+    def streams(self, sound: Sound, target: Domain) -> tuple[Part, ...]:
+        """Everything up to decoding: what its models are to decode, whose sum is the translation."""
 
 
 class TranslationSupervised(Method):

@@ -1,9 +1,9 @@
 """Mixture-supervised Music-STAR: one autoencoder from the source mixture to the target mixture (paper, section 3.4)."""
 
 from musicstar.domains import Direction, Domain, Voice
-from musicstar.methods.base import Sound, Stream
+from musicstar.methods.base import Sound
 from musicstar.methods.method import TranslationSupervised
-from musicstar.model import Model
+from musicstar.model import Model, Part
 
 
 class MixtureSupervised(TranslationSupervised):
@@ -19,7 +19,7 @@ class MixtureSupervised(TranslationSupervised):
     def speaker(self, direction: Direction) -> tuple[Model, ...]:
         return (self.parts.autoencoder(self.recipe, direction.target.mixture),)
 
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+    def streams(self, sound: Sound, target: Domain) -> tuple[Part, ...]:
         voice = target.mixture
         (model,) = self.speaker(Direction(sound.domain, target))
-        return (Stream(model.read(sound.mixture, voice, pulse=sound.pulse), voice, sound.mixture),)
+        return (Part(model, model.read(sound.mixture, voice, pulse=sound.pulse), voice, sound.mixture),)

@@ -3,10 +3,10 @@
 from musicstar.audio import LEVEL_RMS
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import Sound, Stream
+from musicstar.methods.base import Sound
 from musicstar.methods.method import Method
 from musicstar.methods.single import SingleInstrument
-from musicstar.model import Model
+from musicstar.model import Model, Part
 from musicstar.starnet import Windows
 
 
@@ -37,6 +37,6 @@ class SeparationBased(Method):
     def speaker(self, direction: Direction) -> tuple[Model, ...]:
         return SingleInstrument(self.parts).speaker(direction)
 
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+    def streams(self, sound: Sound, target: Domain) -> tuple[Part, ...]:
         stems = self.parts.separator(sound.domain)(sound.mixture[None])[0]
         return SingleInstrument(self.parts).stem_streams(stems, Direction(sound.domain, target), pulse=sound.pulse)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.losses import Losses, Step
-from musicstar.methods.base import NeedsStems, Parts, Sound, Stream
+from musicstar.methods.base import NeedsStems, Parts, Sound
 from musicstar.methods.method import Method, encode_guided, pick, take_turns
-from musicstar.model import Model
+from musicstar.model import Model, Part
 from musicstar.starnet import Windows
 
 # The universal encoder is not told what it hears: it is always asked as if for this one voice.
@@ -52,7 +52,7 @@ class SingleInstrument(Method):
     def speaker(self, direction: Direction) -> tuple[Model, ...]:
         return tuple(self.parts.autoencoder(self.recipe, voice) for voice in direction.target.stems)
 
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+    def streams(self, sound: Sound, target: Domain) -> tuple[Part, ...]:
         if sound.stems is None:
             raise NeedsStems(
                 "single-instrument translates two stem recordings (melody and accompaniment), and was given a mixture "
@@ -60,10 +60,10 @@ class SingleInstrument(Method):
             )
         return self.stem_streams(sound.stems, Direction(sound.domain, target), pulse=sound.pulse)
 
-    def stem_streams(self, stems: Tensor, direction: Direction, *, pulse: Callable[[], None]) -> tuple[Stream, ...]:
+    def stem_streams(self, stems: Tensor, direction: Direction, *, pulse: Callable[[], None]) -> tuple[Part, ...]:
         """The streams of two stems Tensor[2, T], given or separated, towards their counterparts."""
         return tuple(
-            Stream(model.read(stem, UNTOLD, pulse=pulse), voice, stem)
+            Part(model, model.read(stem, UNTOLD, pulse=pulse), voice, stem)
             for model, voice, stem in zip(self.speaker(direction), direction.target.stems, stems, strict=True)
         )
 

@@ -1,9 +1,9 @@
 """Stem-supervised: an autoencoder from the source mixture to each target stem (paper, section 3.4)."""
 
 from musicstar.domains import Direction, Domain, Voice
-from musicstar.methods.base import Sound, Stream
+from musicstar.methods.base import Sound
 from musicstar.methods.method import TranslationSupervised
-from musicstar.model import Model
+from musicstar.model import Model, Part
 
 
 class StemSupervised(TranslationSupervised):
@@ -19,8 +19,8 @@ class StemSupervised(TranslationSupervised):
     def speaker(self, direction: Direction) -> tuple[Model, ...]:
         return tuple(self.parts.autoencoder(self.recipe, voice) for voice in direction.target.stems)
 
-    def streams(self, sound: Sound, target: Domain) -> tuple[Stream, ...]:
+    def streams(self, sound: Sound, target: Domain) -> tuple[Part, ...]:
         return tuple(
-            Stream(model.read(sound.mixture, voice, pulse=sound.pulse), voice, sound.mixture)
+            Part(model, model.read(sound.mixture, voice, pulse=sound.pulse), voice, sound.mixture)
             for model, voice in zip(self.speaker(Direction(sound.domain, target)), target.stems, strict=True)
         )

@@ -5,7 +5,6 @@ WaveNet's encoder looks a bounded way too, but its decoder remembers what it has
 and their latents, 256 bytes for 50 ms, played from beginning to end.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -173,13 +172,7 @@ class _Way:
         """What each method decodes of a stretch."""
         clock = time.monotonic()
         sound = self._prepared.piece(before, after, pulse=pulse)
-        parts = {}
-        for method in self._group:
-            models = itertools.cycle(method.speaker(self._direction))
-            parts[method.name] = [
-                Part(model, stream.latents, stream.voice, stream.cue)
-                for model, stream in zip(models, method.streams(sound, self._direction.target), strict=False)
-            ]
+        parts = {method.name: [*method.streams(sound, self._direction.target)] for method in self._group}
         self.seconds["encode"] += time.monotonic() - clock
         return parts
 
