@@ -51,12 +51,12 @@ WAYS = {
     "0.6 s": Chunking(chunk_s=0.6),
     "0.3 s": Chunking(chunk_s=0.3),
     "0.6 s, not moved": Chunking(chunk_s=0.6, search_s=0.0),
-    "0.6 s, warm-up 5 ms": Chunking(chunk_s=0.6, warmup_s=0.005),
+    "0.6 s, warm-up 50 ms": Chunking(chunk_s=0.6, warmup_s=0.05),
     "0.6 s, warm-up 150 ms": Chunking(chunk_s=0.6, warmup_s=0.15),
     "0.6 s, fade 5 ms": Chunking(chunk_s=0.6, overlap_s=0.005),
     "0.6 s, fade 40 ms": Chunking(chunk_s=0.6, overlap_s=0.04, warmup_s=0.03),
 }
-DRAFTED = Chunking(chunk_s=0.6)
+DRAFTED = Chunking(chunk_s=0.6, warmup_s=0.05)
 
 
 @dataclass(frozen=True, eq=False)

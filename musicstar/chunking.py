@@ -39,7 +39,7 @@ class Chunking:
     chunk_s: float = 2.0
     overlap_s: float = 0.02
     search_s: float = 0.025
-    warmup_s: float = 0.05
+    warmup_s: float = 0.005
 
     def __post_init__(self) -> None:
         durations_s = (self.chunk_s, self.overlap_s, self.search_s, self.warmup_s)

@@ -19,7 +19,7 @@ struct AnyEncoder {
 };
 
 template <class T> struct Encoder : AnyEncoder {
-  static constexpr int FARTHEST = std::is_same<T, float>::value ? 1024 : 0;  // four times as much is waited for
+  static constexpr int FARTHEST = std::is_same<T, float>::value ? 4096 : 0;  // four times as much is waited for
   int layers, channels, width, pool;
   bool gated_;
   std::vector<int> dilations;
