@@ -86,7 +86,7 @@ struct AnyReading {
 };
 
 template <class T> struct Reading : AnyReading {
-  static constexpr int MOMENTS = 96;
+  static constexpr int MOMENTS = 96, BLOCK = 8192;
   const Encoder<T>& net;
   struct Inputs {
     Array<T> x;        // as the products take them
@@ -107,15 +107,16 @@ template <class T> struct Reading : AnyReading {
 
   static constexpr bool separate = !std::is_same<T, float>::value;
 
-  // Appends to a layer's inputs; behind the last are zeros.
+  // Appends to a layer's inputs, taking no more memory than needed; behind the last are zeros.
   void append(int layer, const Array<float>& values, bool last) {
     Inputs& to = inputs[layer];
     const size_t old = to.x.size(), behind = last ? size_t(net.dilations[layer]) * net.width : 0;
-    to.x.resize(old + values.size() + behind, T(0.0f));
+    const size_t size = old + values.size() + behind;
+    to.x.reserve(size), to.x.resize(size, T(0.0f));
     for (size_t i = 0; i < values.size(); i += LANES) store_as(&to.x[old + i], load(&values[i]));
     if (separate) {
-      to.sum.insert(to.sum.end(), values.begin(), values.end());
-      to.sum.resize(to.sum.size() + behind, 0.0f);
+      to.sum.reserve(size), to.sum.resize(size, 0.0f);
+      std::copy(values.begin(), values.end(), to.sum.begin() + old);
     }
   }
 
@@ -233,6 +234,16 @@ template <class T> struct Reading : AnyReading {
   }
 
   int read(const uint8_t* codes, int n, bool last, int threads, float* means) override {
+    int frames = 0, from = 0;
+    do {
+      const int some = std::min(BLOCK, n - from);
+      frames += pass(codes + from, some, last && from + some == n, threads, means + size_t(frames) * net.channels);
+      from += some;
+    } while (from < n);
+    return frames;
+  }
+
+  int pass(const uint8_t* codes, int n, bool last, int threads, float* means) {
     const size_t W = net.width;
     for (int i = 0; i < n; i++) levels.push_back(level(codes[i]));
     if (last) levels.push_back(0.0f);
@@ -247,8 +258,9 @@ template <class T> struct Reading : AnyReading {
       append(i, values, last);
       Inputs& held = inputs[i];
       const int ready = update(i, last, threads, values);
-      held.x.erase(held.x.begin(), held.x.begin() + ready * W);
-      if (separate) held.sum.erase(held.sum.begin(), held.sum.begin() + ready * W);
+      // What was given is let go of, and the memory with it.
+      held.x = last ? Array<T>() : Array<T>(held.x.begin() + ready * W, held.x.end());
+      if (separate) held.sum = last ? Array<float>() : Array<float>(held.sum.begin() + ready * W, held.sum.end());
     }
     int frames = 0;
     for (size_t t = 0; t < values.size() / W; t++) {
