@@ -22,7 +22,7 @@ from musicstar.engines.native import CACHED_WEIGHTS
 from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
-TURN_S = 0.08
+TURN_S = 0.15
 # Past so many streams a step costs as much more as there are more of them; the rest wait.
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
@@ -249,8 +249,8 @@ def suited(lines: Sequence[Line], engine: Engine, *, total: int) -> Chunking | N
     each sample, which several streams share.
     """
     weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
-    total_s = total / SAMPLE_RATE
-    chunk_s = max(SHORTEST_CHUNK_S, total_s / engine.at_once)
+    total_s, frame_s = total / SAMPLE_RATE, lines[0].decoder.config.pool / SAMPLE_RATE
+    chunk_s = max(SHORTEST_CHUNK_S, math.ceil(total_s / engine.at_once / frame_s) * frame_s)
     return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and total_s > 2 * chunk_s * len(lines) else None
 
 
