@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "product.h"
+#include "team.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 
 #pragma once
 
-#include "product.h"
+#include "team.h"
 
 namespace {
 

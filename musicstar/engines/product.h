@@ -5,18 +5,16 @@
 // that none hears its company, not even in the last bit.
 //
 // Compiled for one instruction set at a time; the vector type is the compiler's own, so the code is the same for all.
-// Only the product of bfloat16 pairs has an instruction of its own where the processor has it (AVX512_BF16).
+// Only products of bfloat16 have instructions of their own where the processor has them: AVX512_BF16 of pairs, AMX_BF16
+// of whole tiles.
 
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <initializer_list>
 #include <new>
-#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -230,6 +228,8 @@ void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<
   } shape;
   for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(full);
   shape.rows[6] = shape.rows[7] = TILE;
+  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, and below what it wrote.
+  __asm__ volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
   const size_t row = size_t(w.rows) * sizeof(float);
   for (int r = rows.from; r < rows.to; r += PANEL)
@@ -261,6 +261,7 @@ void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<
       _tile_stored(3, out + size_t(b) * w.rows + r + TILE, row);
     }
   _tile_release();
+  __asm__ volatile("" : : : "memory");
 }
 #endif
 
@@ -326,75 +327,5 @@ struct Pairs {
 
 // A code as networks read it.
 inline float level(int code) { return code == START ? 0.0f : float(code) / (CLASSES - 1) - 0.5f; }
-
-// Threads that go the same way, each with a part of the rows of every product, and wait for each other where one needs
-// what another has made.
-class Team {
-  std::atomic<int> waiting{0}, turn{0};
-
- public:
-  std::atomic<int> size{0};  // 0 until all have come
-
-  void meet() {
-    const int now = turn.load(std::memory_order_relaxed);
-    if (waiting.fetch_add(1, std::memory_order_acq_rel) == size.load(std::memory_order_relaxed) - 1) {
-      waiting.store(0, std::memory_order_relaxed);
-      turn.store(now + 1, std::memory_order_release);
-      return;
-    }
-    for (int tries = 0; turn.load(std::memory_order_acquire) == now; tries++) pause(tries);
-  }
-
-  static void pause(int tries) {
-    if (tries > 2000) std::this_thread::yield();
-#if defined(__SSE2__)
-    else __builtin_ia32_pause();
-#endif
-  }
-};
-
-struct Member {
-  Team& team;
-  int rank, size;
-  void meet() const {
-    if (size > 1) team.meet();
-  }
-  Range of(int rows) const {
-    const int panels = rows / PANEL;
-    return {panels * rank / size * PANEL, panels * (rank + 1) / size * PANEL};
-  }
-};
-
-// Calls work(member) on as many threads at once, one of them the caller's own; on fewer where no more are to be had.
-template <class Work> void together(int threads, Work work) {
-  Team team;
-  std::vector<std::thread> others;
-  const auto run = [&](int rank) {
-    for (int tries = 0; !team.size; tries++) Team::pause(tries);
-    work(Member{team, rank, team.size});
-  };
-  try {
-    others.reserve(std::max(threads - 1, 0));
-    for (int rank = 1; rank < threads; rank++) others.emplace_back(run, rank);
-  } catch (const std::exception&) {
-  }
-  team.size = int(others.size()) + 1;
-  run(0);
-  for (auto& other : others) other.join();
-}
-
-// Calls work(0), ..., work(pieces - 1), each once, on some threads.
-template <class Work> void share(int pieces, int threads, Work work) {
-  std::atomic<int> next{0};
-  std::atomic<bool> failed{false};
-  together(std::min(threads, pieces), [&](const Member&) {
-    try {
-      for (int piece; (piece = next++) < pieces;) work(piece);
-    } catch (const std::bad_alloc&) {
-      failed = true;
-    }
-  });
-  if (failed) throw std::bad_alloc();
-}
 
 }  // namespace
