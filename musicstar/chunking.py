@@ -19,7 +19,7 @@ from torch import Tensor
 from musicstar.audio import SAMPLE_RATE, room
 
 # The level of so much before a join counts; below the floor differences do not.
-LEVEL_S, RAMP_S = 0.05, 0.3
+LEVEL_S, RAMP_S = 0.03, 0.6
 FLOOR_POWER, MOST_DB = 1e-5, 12.0
 
 

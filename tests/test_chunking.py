@@ -61,14 +61,14 @@ def test_chunks_lie_where_worked_by_hand() -> None:
 
 def test_chunks_meet_at_a_common_level() -> None:
     """The later is softer by 6 dB: the earlier falls by 3 before they meet, the later begins 3 louder."""
-    plan = Plan.of(Chunking(chunk_s=1.0, overlap_s=0.02, search_s=0, warmup_s=0.05), frames=60, pool=800)
-    loud = 0.2 * torch.randn(60 * 800, generator=torch.Generator().manual_seed(2))
+    plan = Plan.of(Chunking(chunk_s=2.0, overlap_s=0.02, search_s=0, warmup_s=0.03), frames=120, pool=800)
+    loud = 0.2 * torch.randn(120 * 800, generator=torch.Generator().manual_seed(2))
     chunks = [loud[start * 800 : end * 800] * 0.5**i for i, (start, end) in enumerate(plan.spans)]
     joined = plan.join(chunks)
     heard = (joined.view(-1, 400).square().mean(1) / loud.view(-1, 400).square().mean(1)).log10() * 10
-    assert heard[:26].tolist() == pytest.approx([0.0] * 26, abs=0.1)
-    assert heard[[38, 39, 40, 41]].tolist() == pytest.approx([-3] * 4, abs=0.7)
-    assert heard[54:66].tolist() == pytest.approx([-6.02] * 12, abs=0.1)
+    assert heard[:56].tolist() == pytest.approx([0.0] * 56, abs=0.1)
+    assert heard[[78, 79, 80, 81]].tolist() == pytest.approx([-3] * 4, abs=0.7)
+    assert heard[106:134].tolist() == pytest.approx([-6.02] * 28, abs=0.1)
     assert heard.diff().abs().max() < 0.7
 
 

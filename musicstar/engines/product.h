@@ -228,7 +228,7 @@ void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<
   } shape;
   for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(full);
   shape.rows[6] = shape.rows[7] = TILE;
-  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, and below what it wrote.
+  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
   __asm__ volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
   const size_t row = size_t(w.rows) * sizeof(float);
