@@ -219,6 +219,8 @@ class Desk:
             yield View(None, _cancelled(steps), ended=True)
             return
         failure = _failure(waiter)
+        if failure:
+            await asyncio.to_thread(job.forget_beginnings)
         yield View(None, _failed(steps) if failure else steps, ended=True, failure=failure)
 
 

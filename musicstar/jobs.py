@@ -237,6 +237,12 @@ class Job:
             )
         )
 
+    def forget_beginnings(self) -> None:
+        """Take away outputs whose rest will not come: who made them is no more."""
+        for path in self.folder.glob("output.*.json"):
+            if Track.from_json(self.read_json(path.name)).partial_s is not None:
+                path.unlink(missing_ok=True)
+
     def steps(self, order: Order) -> tuple[Step, ...]:
         """How far each method of an order has come."""
         data = self.read_json(f"progress.{order.run}.json")

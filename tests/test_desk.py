@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,12 +191,19 @@ def test_a_crash_is_told_and_the_next_order_is_served(
     counter: Callable[[], Desk], job: Job, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crashes(*_: Any, **__: Any) -> Iterator[base.Translation]:
+        source = job.source()
+        assert source
+        beginning = replace(
+            source.input, method="mixture", backbone="spectral", voice=Domain.CV.mixture.label, partial_s=1.0
+        )
+        job.write_json("output.begun.json", asdict(beginning))
         raise BrokenProcessPool("gone")
 
     async def visit(at: Desk) -> tuple[list[View], list[View]]:
         with monkeypatch.context() as patch:
             patch.setattr(networks, "translate_all", crashes)
             first = await watch(at.translate("me", job, Order(Domain.SP, Domain.CV, ("mixture",))))
+        assert job.outputs(Domain.CV) == ()
         return first, await watch(at.translate("me", job, Order(Domain.SP, Domain.CV, ("mixture",))))
 
     first, second = run_at(counter, visit)
