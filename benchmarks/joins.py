@@ -54,9 +54,9 @@ WAYS = {
     "0.6 s, warm-up 50 ms": Chunking(chunk_s=0.6, warmup_s=0.05),
     "0.6 s, warm-up 150 ms": Chunking(chunk_s=0.6, warmup_s=0.15),
     "0.6 s, fade 5 ms": Chunking(chunk_s=0.6, overlap_s=0.005),
-    "0.6 s, fade 40 ms": Chunking(chunk_s=0.6, overlap_s=0.04, warmup_s=0.03),
+    "0.6 s, fade 40 ms": Chunking(chunk_s=0.6, overlap_s=0.04),
 }
-DRAFTED = Chunking(chunk_s=0.6, warmup_s=0.05)
+DRAFTED = WAYS["0.6 s, warm-up 50 ms"]
 
 
 @dataclass(frozen=True, eq=False)

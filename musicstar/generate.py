@@ -18,11 +18,11 @@ from musicstar.audio import SAMPLE_RATE, blocks, mulaw_decode, room
 from musicstar.chunking import Chunking, Plan
 from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
-from musicstar.engines.native import CACHED_WEIGHTS
+from musicstar.engines.native import is_large
 from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
-TURN_S = 0.15
+TURN_S = 0.12
 # Past so many streams a step costs as much more as there are more of them; the rest wait.
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
@@ -248,10 +248,10 @@ def suited(lines: Sequence[Line], engine: Engine, *, total: int) -> Chunking | N
     One stream of a small decoder finds its weights in the processor's cache. Those of a large one are fetched anew for
     each sample, which several streams share.
     """
-    weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
     total_s, frame_s = total / SAMPLE_RATE, lines[0].decoder.config.pool / SAMPLE_RATE
     chunk_s = max(SHORTEST_CHUNK_S, math.ceil(total_s / engine.at_once / frame_s) * frame_s)
-    return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and total_s > 2 * chunk_s * len(lines) else None
+    gains = any(is_large(line.decoder) for line in lines) and total_s > 2 * chunk_s * len(lines)
+    return Chunking(chunk_s=chunk_s) if gains else None
 
 
 def _decoded(codes: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -44,12 +43,12 @@ def _by_hand() -> Engine:
     """The engine for a matrix unit, with `tiles.h` in its place."""
     if shutil.which("g++") is None:
         pytest.skip("there is no g++ to build the engine with")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "tiles.so"
-        flags = [*native.FLAGS, "-shared", "-fPIC"]
-        header = Path(__file__).with_name("tiles.h")
-        subprocess.run(["g++", *flags, "-include", header, native.SOURCE, "-o", path], check=True)
-        library = native.Library(path)
+    path = native.cache_folder() / "tiles.so"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flags = [*native.FLAGS, "-shared", "-fPIC"]
+    header = Path(__file__).with_name("tiles.h")
+    subprocess.run(["g++", *flags, "-include", header, native.SOURCE, "-o", path], check=True)
+    library = native.Library(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "load", lambda _: library)
         return NativeEngine("amx", bfloat16=True)
@@ -110,11 +109,16 @@ def test_an_engine_gives_the_logits_of_the_teacher_forced_pass(name: str, config
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_company_changes_not_a_bit(name: str) -> None:
+def test_company_changes_not_a_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of streams beside each other nor of threads that share the rows of a product."""
     engine = case(name).make()
     decoder, batch = decoder_of(TINY), 21
     latents, codes = latents_of(batch, 3), torch.randint(0, 256, (batch, 60))
     together = replay(engine, decoder, codes, latents)
+    for rule, value in {"CACHED_WEIGHTS": 0, "FEW": 100, "cores": lambda: 3}.items():
+        monkeypatch.setattr(native, rule, value)
+    monkeypatch.setattr(engine, "_threads", 3)
+    assert torch.equal(replay(engine, decoder, codes, latents), together)
     for b in range(0, batch, 4):
         assert torch.equal(replay(engine, decoder, codes[b : b + 1], latents[b : b + 1])[0], together[b])
 

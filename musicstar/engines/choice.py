@@ -77,8 +77,8 @@ def choose(config: EngineConfig) -> Choice:
             continue
         break
     else:
-        return Choice(UnrolledEngine(), refusals[0])
-    why = "it was asked for" if config.engine != "auto" else "it is the fastest that this processor runs"
+        return Choice(UnrolledEngine(), "; ".join(dict.fromkeys(refusals)))
+    why = "it was asked for" if config.engine != "auto" else "it is the fastest that runs here"
     if config.precision == "bfloat16" and not native.SETS[name].bfloat16:
         why += "; it has no instruction for bfloat16, which pays for few clips at once only"
     return Choice(engine, "; ".join([why, *refusals]))

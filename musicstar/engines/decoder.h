@@ -172,7 +172,7 @@ template <class T> struct Band {
 
   Band(const Decoder<T>& net_, const Item* items_, int count_, int threads)
       : net(net_), items(items_), count(count_), W(net_.width), x(count, W),
-        sums(count, std::max({2 * W, W + net.skip, CLASSES})), skips(count, net.skip), logits(count, CLASSES),
+        sums(count, std::max(2 * W, W + net.skip)), skips(count, net.skip), logits(count, CLASSES),
         narrow(count, W), z(count, W), hidden(count, net.skip), more_hidden(count, net.skip),
         past(threads, Rows<T>(count, W)), conditions(size_t(net.layers) * count * 2 * W) {
     for (int b = 0; b < count; b++)

@@ -79,14 +79,16 @@ template <class T> struct Encoder : AnyEncoder {
 };
 
 // A clip on its way through an encoder. Each layer keeps its last inputs, two dilations of them, and gives what it has
-// heard the future of; before the clip and behind it there are zeros at every layer, as in the network.
+// heard the future of, where it filters whole fours, which are counted from the clip's beginning, so that it does not
+// matter in what blocks it comes. Before the clip and behind it there are zeros at every layer, as in the network.
 struct AnyReading {
   virtual ~AnyReading() = default;
   virtual int read(const uint8_t* codes, int n, bool last, int threads, float* means) = 0;
 };
 
 template <class T> struct Reading : AnyReading {
-  static constexpr int MOMENTS = 96, BLOCK = 8192;
+  static constexpr int MOMENTS = 96;   // what a thread takes at once: its sums stay in a cache
+  static constexpr int BLOCK = 8192;  // and all layers, so that what lies between them does not grow with the clip
   const Encoder<T>& net;
   struct Inputs {
     Array<T> x;        // as the products take them
@@ -146,7 +148,7 @@ template <class T> struct Reading : AnyReading {
   // The same by filtering, for `n` fours of moments, from the one of number `from` on.
   void filter(int layer, size_t from, int n, Bench& bench) const {
     const size_t W = net.width, d = net.dilations[layer], part = n * W;
-    const float* x = reinterpret_cast<const float*>(inputs[layer].x.data());
+    const float* x = inputs[layer].x.data();
     bench.inputs.resize(6 * part), bench.sums.resize(6 * part);
     for (size_t q = 0; q < size_t(n); q++) {
       const size_t four = from + q, first = four / d * 4 * d + four % d;
@@ -166,7 +168,7 @@ template <class T> struct Reading : AnyReading {
       }
     }
     for (int p = 0; p < 6; p++)
-      multiply<T>(net.filtered[p][layer], {{reinterpret_cast<const T*>(&bench.inputs[p * part]), W, int(W)}}, n,
+      multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n,
                   &bench.sums[p * part], {0, int(W)});
     for (size_t q = 0; q < size_t(n); q++)
       for (size_t c = 0; c < W; c += LANES) {
@@ -221,7 +223,7 @@ template <class T> struct Reading : AnyReading {
       int n;
       if (piece < pieces) {
         const int from = piece * MOST_FOURS, count = std::min(MOST_FOURS, fours - from);
-        filter(layer, from, count, bench);
+        if constexpr (!separate) filter(layer, from, count, bench);
         n = 4 * count;
       } else {
         const int from = 4 * fours + (piece - pieces) * MOMENTS;
@@ -258,6 +260,7 @@ template <class T> struct Reading : AnyReading {
       append(i, values, last);
       Inputs& held = inputs[i];
       const int ready = update(i, last, threads, values);
+      if (!ready && !last) continue;
       // What was given is let go of, and the memory with it.
       held.x = last ? Array<T>() : Array<T>(held.x.begin() + ready * W, held.x.end());
       if (separate) held.sum = last ? Array<float>() : Array<float>(held.sum.begin() + ready * W, held.sum.end());

@@ -28,7 +28,9 @@ from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
+# Of a decoder with more a processor's caches hold too little to find it there a sample later.
 CACHED_WEIGHTS = 1_000_000
+# So many streams for each thread make up, where measured, for each thread's fetching all weights by itself.
 FEW = 3
 FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread")
 
@@ -84,6 +86,16 @@ def processor() -> frozenset[str]:
 def runnable() -> list[str]:
     """The instruction sets that this processor has, the fastest first."""
     return [name for name, needed in SETS.items() if needed.needs <= processor()]
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_large(decoder: Decoder) -> bool:
+    """Whether its weights are fetched anew for each sample."""
+    return sum(weight.numel() for weight in decoder.parameters()) > CACHED_WEIGHTS
 
 
 def cache_folder() -> Path:
@@ -242,13 +254,13 @@ class NativeStream(_Made):
     """One clip on its way through a decoder."""
 
     def __init__(self, library: Library, decoder: Decoder, *, bfloat16: bool) -> None:
-        self.decoder = decoder
+        self.is_large = is_large(decoder)
         self.network = library.network(decoder, bfloat16=bfloat16)
         super().__init__(library, "stream", bfloat16, self.network)
 
 
 class NativeEngine:
-    """Streams of one decoder go in bands, each band on a thread.
+    """Streams of one decoder go in bands, each band on a thread or on a team of them.
 
     Parameters
     ----------
@@ -317,12 +329,12 @@ class NativeEngine:
     def _team(self, asks: Sequence[Ask[NativeStream]]) -> int:
         """How many threads carry a band on together.
 
-        All of them where weights are too many for a cache and streams too few to share them: each thread then fetches
-        its own part of the weights only, at the price of waiting for the others a few times a layer.
+        All that have a core where a decoder is large, and there are few streams and fewer decoders than threads: each
+        thread then fetches its own part of the weights only, at the price of waiting for the others twice a layer.
         """
-        weights = max(sum(tensor.numel() for tensor in ask.stream.decoder.parameters()) for ask in asks)
-        together = weights > CACHED_WEIGHTS and len(asks) < FEW * self.threads
-        return self.threads if together else 1
+        decoders = len({ask.stream.network for ask in asks})
+        alone = len(asks) >= FEW * self.threads or decoders >= self.threads
+        return 1 if alone or not any(ask.stream.is_large for ask in asks) else min(self.threads, cores())
 
     def _bands(self, asks: Sequence[Ask[NativeStream]], workers: int) -> list[list[int]]:
         """Which asks go together: those of one decoder, parted as far as keeps all workers busy; the largest first."""

@@ -28,8 +28,10 @@ class Team {
     for (int tries = 0; turn.load(std::memory_order_acquire) == now; tries++) pause(tries);
   }
 
+  // Others are seldom far behind; one that has no core would never come if all of them were kept waiting on.
   static void pause(int tries) {
-    if (tries > 2000) std::this_thread::yield();
+    constexpr int PATIENCE = 2000;
+    if (tries > PATIENCE) std::this_thread::yield();
 #if defined(__SSE2__)
     else __builtin_ia32_pause();
 #endif
