@@ -9,12 +9,13 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -160,24 +161,29 @@ def translate_each(
     else:
         done = ((task, translate(task, settings, out)) for task in remaining)
     for task, outcome in done:
-        if outcome.records and not outcome.faults:
-            _note(task, settings, out, outcome)
-        yield outcome
+        yield _noted(task, settings, out, outcome) if outcome.records and not outcome.faults else outcome
 
 
 def _digest(task: Task, settings: Settings) -> str:
     """Of what a task is made from and how."""
-    state = hashlib.sha256(json.dumps(asdict(settings)).encode())
+    played = os.environ.get("MUSICSTAR_PRECISION") or "float32", os.environ.get("MUSICSTAR_WEIGHTS") or ""
+    state = hashlib.sha256(json.dumps([asdict(settings), played]).encode())
     for path in task.files:
         state.update(hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
 
 
-def _note(task: Task, settings: Settings, out: Path, outcome: Outcome) -> None:
+def _noted(task: Task, settings: Settings, out: Path, outcome: Outcome) -> Outcome:
+    """What became of a task, once it is noted; with a remark where it could not be."""
     folder = out / NOTES
-    folder.mkdir(exist_ok=True)
-    note = {"digest": _digest(task, settings), "outputs": [Path(record["path"]).name for record in outcome.records]}
-    write_whole(folder / f"{task.name}.json", json.dumps(note).encode())
+    try:
+        folder.mkdir(exist_ok=True)
+        note = {"digest": _digest(task, settings), "outputs": [Path(record["path"]).name for record in outcome.records]}
+        write_whole(folder / f"{task.name}.json", json.dumps(note).encode())
+    except OSError as error:
+        unnoted = f"--resume will do it again, for want of a note ({sentence(error)})"
+        return replace(outcome, remarks=(*outcome.remarks, unnoted))
+    return outcome
 
 
 def _is_done(task: Task, settings: Settings, out: Path) -> bool:
@@ -207,26 +213,36 @@ def _until_one_dies(
     threads = max(1, (os.cpu_count() or 1) // jobs)
     spawned = multiprocessing.get_context("spawn")
     broken: list[Task] = []
-    with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_share_cores, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_begin, initargs=(threads,)) as pool:
         running: dict[Future[Outcome], Task] = {}
-        while running or (waiting and not broken):
-            while waiting and len(running) < jobs and not broken:
-                task = waiting.popleft()
-                try:
-                    running[pool.submit(translate, task, settings, out)] = task
-                except BrokenProcessPool:
-                    broken.append(task)
-            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                task = running.pop(future)
-                try:
-                    yield task, future.result()
-                except BrokenProcessPool:
-                    broken.append(task)
+        try:
+            while running or (waiting and not broken):
+                while waiting and len(running) < jobs and not broken:
+                    task = waiting.popleft()
+                    try:
+                        running[pool.submit(translate, task, settings, out)] = task
+                    except BrokenProcessPool:
+                        broken.append(task)
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                    task = running.pop(future)
+                    try:
+                        yield task, future.result()
+                    except BrokenProcessPool:
+                        broken.append(task)
+        except (KeyboardInterrupt, GeneratorExit):
+            # A second interruption would break off the ending itself, and leave the processes behind.
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for process in list(pool._processes.values()):  # noqa: SLF001 (the pool waits for what is under way)
+                process.terminate()
+            pool.shutdown()
+            signal.signal(signal.SIGINT, before)
+            raise
     return broken
 
 
-def _share_cores(threads: int) -> None:
-    """Prepare a process."""
+def _begin(threads: int) -> None:
+    """Prepare a process; what interrupts the command is the command's to deal with."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 

@@ -20,7 +20,7 @@ struct Weights {
   }
 };
 
-double decode(int bfloat, int C, int S, int streams, int threads, int team) {
+double decode(int bfloat, int C, int S, int streams, int threads) {
   const int latent = 5, steps = 40;
   const std::vector<int32_t> dilations{1, 2, 4, 8, 1, 2, 4, 8};
   Weights w;
@@ -41,7 +41,7 @@ double decode(int bfloat, int C, int S, int streams, int threads, int team) {
     bands.back()++;
   }
   for (int again = 0; again < 2; again++)
-    if (play(items.data(), bands.data(), int(bands.size()), steps, threads, team)) return -1;
+    if (play(items.data(), bands.data(), int(bands.size()), steps, threads)) return -1;
   double sum = 0;
   for (const float v : logits) sum += v;
   for (const Item& item : items) stream_free(item.stream);
@@ -78,8 +78,7 @@ double encode(int bfloat, int C, int gated, int threads) {
 int main() {
   if (!engine_permitted()) return 1;
   for (const int bfloat : {0, 1}) {
-    for (const int streams : {1, 2, 3, 20})
-      for (const int team : {1, 3}) std::printf("%g\n", decode(bfloat, 40, 20, streams, 3, team));
+    for (const int streams : {1, 2, 3, 20}) std::printf("%g\n", decode(bfloat, 40, 20, streams, 3));
     for (const int gated : {0, 1}) std::printf("%g\n", encode(bfloat, 12, gated, 3));
   }
 }

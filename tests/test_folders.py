@@ -76,6 +76,55 @@ def test_what_is_done_is_left_out_unless_anything_has_changed(tasks: list[Task],
     assert names == ["0"]
 
 
+def test_what_was_played_in_another_precision_is_not_done(
+    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    list(translate_each(tasks[:1], SETTINGS, out))
+    assert list(translate_each(tasks[:1], SETTINGS, out, resume=True)) == []
+    monkeypatch.setenv("MUSICSTAR_PRECISION", "bfloat16")
+    assert [outcome.name for outcome in translate_each(tasks[:1], SETTINGS, out, resume=True)] == ["0"]
+
+
+def test_a_note_that_cannot_be_written_costs_no_recording(tasks: list[Task], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / folders.NOTES).touch()
+    outcomes = list(translate_each(tasks[:2], SETTINGS, out))
+    assert [(outcome.name, len(outcome.records), outcome.faults) for outcome in outcomes] == [
+        ("0", 1, ()),
+        ("1", 1, ()),
+    ]
+    assert "--resume will do it again" in outcomes[0].remarks[0]
+
+
+def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path) -> None:
+    """However often it is interrupted."""
+    words = [sys.executable, "-m", "musicstar", "translate", *[str(MIXTURE.with_name(f"00{n}.3.flac")) for n in (1, 2)]]
+    words += ["--to", "cv", "--method", "mixture", "--jobs", "2", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        while len(workers := children.read_text(encoding="ascii").split()) < 3:
+            time.sleep(0.05)
+        for _ in range(3):
+            os.kill(running.pid, signal.SIGINT)
+            time.sleep(0.001)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "musicstar: interrupted" in said
+    until_s = time.monotonic() + 10
+    while any(map(_is_alive, workers)):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_a_process_that_dies_costs_nothing(tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that does recording 2 is killed the first time, and the one that does 3 each time."""
     monkeypatch.setattr(folders, "translate", _deadly)

@@ -1,5 +1,6 @@
 """Which engine plays: what is asked for by configuration or environment, as far as this machine has it."""
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -12,8 +13,10 @@ from musicstar.engines import native
 from musicstar.engines.base import Engine
 from musicstar.engines.unrolled import UnrolledEngine
 
+LOG = logging.getLogger(__name__)
 Kind = Literal["auto", "torch", "amx", "avx512-bf16", "avx512", "avx2", "portable"]
 Precision = Literal["float32", "bfloat16"]
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,8 @@ class EngineConfig:
         ):
             if value not in known:
                 raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-        if self.threads < 0:
-            raise ConfigError(f"threads is {self.threads}, expected a whole number from 0")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"threads is {self.threads}, expected a whole number from 0 to {MOST_THREADS}")
 
     @classmethod
     def from_environment(cls) -> "EngineConfig":
@@ -77,7 +80,9 @@ def choose(config: EngineConfig) -> Choice:
             continue
         break
     else:
-        return Choice(UnrolledEngine(), "; ".join(dict.fromkeys(refusals)))
+        why = "; ".join(dict.fromkeys(refusals))
+        LOG.warning("WaveNets are played by plain PyTorch, some ten times slower: %s", why)
+        return Choice(UnrolledEngine(), why)
     why = "it was asked for" if config.engine != "auto" else "it is the fastest that runs here"
     if config.precision == "bfloat16" and not native.SETS[name].bfloat16:
         why += "; it has no instruction for bfloat16, which pays for few clips at once only"

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "team.h"
+#include "product.h"
 
 namespace {
 
@@ -94,7 +94,7 @@ struct Item {
 
 struct AnyStream {
   virtual ~AnyStream() = default;
-  virtual void play(const Item* items, int count, int steps, int threads) = 0;
+  virtual void play(const Item* items, int count, int steps) = 0;
 };
 
 int likeliest(const float* logits) { return int(std::max_element(logits, logits + CLASSES) - logits); }
@@ -143,11 +143,11 @@ template <class T> struct Stream : AnyStream {
   }
 
   void listen(const float* latents) {
-    multiply<float>(net.conditions, {{latents, 0, net.latent}}, 1, conditions.data(), {0, net.conditions.rows});
+    multiply<float>(net.conditions, {{latents, 0, net.latent}}, 1, conditions.data());
     for (size_t r = 0; r < net.condition_bias.size(); r++) conditions[r] += net.condition_bias[r];
   }
 
-  void play(const Item* items, int count, int steps, int threads) override;
+  void play(const Item* items, int count, int steps) override;
 };
 
 // Rows of activations, one for each stream.
@@ -159,47 +159,49 @@ template <class T> struct Rows {
   operator Source<T>() const { return {values.data(), size_t(width), width}; }
 };
 
-// Streams of one decoder on their way together, one step at a time, by a team: of all rows each member has some.
+// Streams of one decoder on their way together, one step at a time.
 template <class T> struct Band {
   const Decoder<T>& net;
-  const Item* items;
   std::vector<Stream<T>*> streams;
   const int count, W;
   Rows<float> x, sums, skips, logits;
-  Rows<T> narrow, z, hidden, more_hidden;  // narrow: x as products take it
-  std::vector<Rows<T>> past;               // of each member
-  Array<float> conditions;                 // [layer][stream][2 W], as they are needed
+  Rows<T> narrow, past, z, hidden;  // narrow: x as products take it
+  Array<float> conditions;          // [layer][stream][2 W], as they are needed
 
-  Band(const Decoder<T>& net_, const Item* items_, int count_, int threads)
-      : net(net_), items(items_), count(count_), W(net_.width), x(count, W),
-        sums(count, std::max(2 * W, W + net.skip)), skips(count, net.skip), logits(count, CLASSES),
-        narrow(count, W), z(count, W), hidden(count, net.skip), more_hidden(count, net.skip),
-        past(threads, Rows<T>(count, W)), conditions(size_t(net.layers) * count * 2 * W) {
-    for (int b = 0; b < count; b++)
+  Band(const Decoder<T>& net_, const Item* items, int count_)
+      : net(net_), count(count_), W(net_.width), x(count, W), sums(count, std::max(2 * W, W + net.skip)),
+        skips(count, net.skip), logits(count, CLASSES), narrow(count, W), past(count, W), z(count, W),
+        hidden(count, net.skip), conditions(size_t(net.layers) * count * 2 * W) {
+    for (int b = 0; b < count; b++) {
       streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
+      if (items[b].latents) streams[b]->listen(items[b].latents);
+      for (int i = 0; i < net.layers; i++)
+        std::memcpy(&conditions[(size_t(i) * count + b) * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W],
+                    sizeof(float) * 2 * W);
+    }
   }
 
-  // to = ReLU(values + bias), a bias for each stream.
-  template <class Bias> void rectify(const Rows<float>& values, Bias bias, Rows<T>& to, Range rows) {
+  // hidden = ReLU(values + bias), a bias for each stream.
+  template <class Bias> void rectify(const Rows<float>& values, Bias bias) {
     for (int b = 0; b < count; b++)
-      for (int r = rows.from; r < rows.to; r += LANES) {
+      for (int r = 0; r < net.skip; r += LANES) {
         const Vec v = load(&values.values[size_t(b) * net.skip + r]) + load(bias(b) + r);
-        store_as(to[b] + r, v > 0.0f ? v : Vec{});
+        store_as(hidden[b] + r, v > 0.0f ? v : Vec{});
       }
   }
 
-  void enter(const Member& me) {
-    const Range own = me.of(W);
+  void enter() {
     for (int b = 0; b < count; b++) {
-      const float before = level(streams[b]->previous), now = level(streams[b]->code);
-      for (int c = own.from; c < own.to; c += LANES) {
+      Stream<T>& stream = *streams[b];
+      const float before = level(stream.previous), now = level(stream.code);
+      for (int c = 0; c < W; c += LANES) {
         const Vec v = load(&net.first_bias[c]) + load(&net.past_tap[c]) * before + load(&net.present_tap[c]) * now;
         store(x[b] + c, v);
         store_as(narrow[b] + c, v);
       }
+      stream.previous = stream.code;
     }
-    me.meet();
-    multiply<T>(net.first_skip, {narrow}, count, skips.values.data(), me.of(net.skip));
+    multiply<T>(net.first_skip, {narrow}, count, skips.values.data());
   }
 
   // What a layer, whose ring begins `before` moments into the streams' memory, heard `dilation` ago.
@@ -207,105 +209,76 @@ template <class T> struct Band {
     return &streams[b]->rings[(before + streams[b]->time % net.dilations[layer]) * W];
   }
 
-  // z = sigmoid(gate) tanh(signal) of a layer.
-  void gate(int layer, size_t before, const Member& me) {
-    Rows<T>& heard = past[me.rank];
-    const size_t next = before + net.dilations[layer];
+  // z = sigmoid(gate) tanh(signal) of a layer. Meanwhile what the next one remembers comes to hand.
+  void gate(int layer, size_t before) {
     for (int b = 0; b < count; b++) {
-      std::memcpy(heard[b], ring(layer, before, b), sizeof(T) * W);
-      if (layer + 1 < net.layers)
-        for (size_t byte = 0; byte < sizeof(T) * W; byte += 64)
-          __builtin_prefetch(reinterpret_cast<const char*>(ring(layer + 1, next, b)) + byte, 0, 2);
+      T* heard = ring(layer, before, b);
+      std::memcpy(past[b], heard, sizeof(T) * W);
+      std::memcpy(heard, narrow[b], sizeof(T) * W);
+      if (layer + 1 == net.layers) continue;
+      const char* next = reinterpret_cast<const char*>(ring(layer + 1, before + net.dilations[layer], b));
+      for (size_t byte = 0; byte < sizeof(T) * W; byte += 64) __builtin_prefetch(next + byte, 0, 2);
     }
-    const Range own = me.of(2 * W);
-    multiply<T>(net.causal[layer], {heard, narrow}, count, sums.values.data(), own);
+    multiply<T>(net.causal[layer], {past, narrow}, count, sums.values.data());
     for (int b = 0; b < count; b++) {
-      const size_t row = size_t(b) * 2 * W;
-      const float *sum = &sums.values[row], *more = &conditions[size_t(layer) * count * 2 * W + row];
-      for (int c = own.from / 2; c < own.to / 2; c += LANES)
+      const float* sum = &sums.values[size_t(b) * 2 * W];
+      const float* more = &conditions[(size_t(layer) * count + b) * 2 * W];
+      for (int c = 0; c < W; c += LANES)
         store_as(z[b] + c,
                  gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
     }
-    me.meet();
   }
 
-  // What a layer adds to the stream, all but the last one, and to the skips. What it heard goes into its ring.
-  void add(int layer, size_t before, const Member& me) {
+  // What a layer adds to the stream, all but the last one, and to the skips.
+  void add(int layer) {
     const Packed<T>& out = net.out[layer];
     const int stream_rows = out.rows - net.skip;
-    const Range own = me.of(out.rows), heard = stream_rows ? own : me.of(W);
-    const int until = std::min(heard.to, W);
-    for (int b = 0; b < count && heard.from < until; b++)
-      std::memcpy(ring(layer, before, b) + heard.from, narrow[b] + heard.from, sizeof(T) * (until - heard.from));
-    multiply<T>(out, {z}, count, sums.values.data(), own);
+    multiply<T>(out, {z}, count, sums.values.data());
     for (int b = 0; b < count; b++) {
       const float* sum = &sums.values[size_t(b) * out.rows];
-      for (int c = own.from; c < std::min(own.to, stream_rows); c += LANES) {
+      for (int c = 0; c < stream_rows; c += LANES) {
         const Vec v = load(x[b] + c) + load(sum + c) + load(&net.residual_bias[layer][c]);
         store(x[b] + c, v);
         store_as(narrow[b] + c, v);
       }
-      for (int r = std::max(own.from, stream_rows); r < own.to; r += LANES) {
-        float* skip = skips[b] + r - stream_rows;
-        store(skip, load(skip) + load(sum + r));
-      }
+      for (int r = 0; r < net.skip; r += LANES) store(skips[b] + r, load(skips[b] + r) + load(sum + stream_rows + r));
     }
-    me.meet();
   }
 
   // The logits of the next sample.
-  void step(const Member& me) {
-    enter(me);
+  void step() {
+    enter();
     size_t before = 0;
     for (int i = 0; i < net.layers; before += net.dilations[i++]) {
-      gate(i, before, me);
-      add(i, before, me);
+      gate(i, before);
+      add(i);
     }
-    const Range own = me.of(net.skip), classes = me.of(CLASSES);
-    rectify(skips, [&](int) { return net.skip_bias.data(); }, hidden, own);
-    me.meet();
-    multiply<T>(net.hidden, {hidden}, count, sums.values.data(), own);
-    const auto condition = [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; };
-    rectify(sums, condition, more_hidden, own);
-    me.meet();
-    multiply<T>(net.logits, {more_hidden}, count, logits.values.data(), classes);
-    for (int b = 0; b < count; b++)
-      for (int k = classes.from; k < classes.to; k += LANES)
-        store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
-    me.meet();
-  }
-
-  void say(int b, int t) {
-    const Item& item = items[b];
-    const float* odds = logits[b];
-    const int said = item.forced  ? item.forced[t]
-                     : item.draws ? pick(odds, item.inverse_temperature, item.draws[t])
-                                  : likeliest(odds);
-    streams[b]->previous = streams[b]->code;
-    streams[b]->code = said;
-    streams[b]->time++;
-    item.codes[t] = uint8_t(said);
-    if (item.logits) std::copy(odds, odds + CLASSES, item.logits + size_t(t) * CLASSES);
-  }
-
-  void play(int steps, const Member& me) {
-    for (int b = me.rank; b < count; b += me.size) {
-      if (items[b].latents) streams[b]->listen(items[b].latents);
-      for (int i = 0; i < net.layers; i++)
-        std::memcpy(&conditions[(size_t(i) * count + b) * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W],
-                    sizeof(float) * 2 * W);
-    }
-    for (int t = 0; t < steps; t++) {
-      me.meet();
-      step(me);
-      for (int b = me.rank; b < count; b += me.size) say(b, t);
+    rectify(skips, [&](int) { return net.skip_bias.data(); });
+    multiply<T>(net.hidden, {hidden}, count, sums.values.data());
+    rectify(sums, [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
+    multiply<T>(net.logits, {hidden}, count, logits.values.data());
+    for (int b = 0; b < count; b++) {
+      streams[b]->time++;
+      for (int k = 0; k < CLASSES; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
     }
   }
 };
 
-template <class T> void Stream<T>::play(const Item* items, int count, int steps, int threads) {
-  Band<T> band(net, items, count, threads);
-  together(threads, [&](const Member& me) { band.play(steps, me); });
+template <class T> void Stream<T>::play(const Item* items, int count, int steps) {
+  Band<T> band(net, items, count);
+  for (int t = 0; t < steps; t++) {
+    band.step();
+    for (int b = 0; b < count; b++) {
+      const Item& item = items[b];
+      const float* odds = band.logits[b];
+      const int said = item.forced  ? item.forced[t]
+                       : item.draws ? pick(odds, item.inverse_temperature, item.draws[t])
+                                    : likeliest(odds);
+      band.streams[b]->code = said;
+      item.codes[t] = uint8_t(said);
+      if (item.logits) std::copy(odds, odds + CLASSES, item.logits + size_t(t) * CLASSES);
+    }
+  }
 }
 
 }  // namespace

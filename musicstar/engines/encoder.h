@@ -6,7 +6,8 @@
 
 #pragma once
 
-#include "team.h"
+#include "product.h"
+#include "threads.h"
 
 namespace {
 
@@ -135,7 +136,7 @@ template <class T> struct Reading : AnyReading {
     const T* x = &inputs[layer].x[from * W];
     bench.sums.resize(n * W);
     multiply<T>(net.dilated[layer], {{x, W, int(W)}, {x + d * W, W, int(W)}, {x + 2 * d * W, W, int(W)}}, n,
-                bench.sums.data(), {0, int(W)});
+                bench.sums.data());
     for (int m = 0; m < n; m++) {
       bench.at[m] = int(from) + m;
       for (size_t c = 0; c < W; c += LANES) {
@@ -169,7 +170,7 @@ template <class T> struct Reading : AnyReading {
     }
     for (int p = 0; p < 6; p++)
       multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n,
-                  &bench.sums[p * part], {0, int(W)});
+                  &bench.sums[p * part]);
     for (size_t q = 0; q < size_t(n); q++)
       for (size_t c = 0; c < W; c += LANES) {
         Vec m[6];
@@ -189,7 +190,7 @@ template <class T> struct Reading : AnyReading {
     const size_t W = net.width, d = net.dilations[layer];
     const int rows = net.pointwise[layer].rows;
     bench.sums.resize(size_t(n) * rows);
-    multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data(), {0, rows});
+    multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data());
     const float* stream;
     if constexpr (separate) stream = &inputs[layer].sum[d * W];
     else stream = &inputs[layer].x[d * W];

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from musicstar.engines.base import Ask, Said
+from musicstar.files import write_whole
 from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
 # Of a decoder with more a processor's caches hold too little to find it there a sample later.
 CACHED_WEIGHTS = 1_000_000
-# So many streams for each thread make up, where measured, for each thread's fetching all weights by itself.
-FEW = 3
+DIGEST_BYTES = 32
 FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread")
 
 
@@ -101,7 +101,7 @@ def is_large(decoder: Decoder) -> bool:
 def cache_folder() -> Path:
     """Where builds are kept: MUSICSTAR_CACHE, or a folder of ours where the user's caches are."""
     users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MUSICSTAR_CACHE") or Path(users) / "musicstar")
+    return Path(os.environ.get("MUSICSTAR_CACHE") or Path(users) / "musicstar").expanduser()
 
 
 @cache
@@ -121,7 +121,7 @@ def load(name: str) -> "Library":
     digest = hashlib.sha256(sources + " ".join(flags).encode()).hexdigest()[:12]
     try:
         path = cache_folder() / f"engine-{name}-{digest}.so"
-        if not path.is_file():
+        if not _is_whole(path):
             _build(path, flags)
         library = Library(path)
     except Unavailable:
@@ -136,13 +136,22 @@ def load(name: str) -> "Library":
     return library
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a build is there as it was made: loading what has been cut short or damaged would end the process."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+
+
 def _build(path: Path, flags: Sequence[str]) -> None:
     """Compile the engine to a path; two processes that do so at once do not disturb each other."""
     # On import it says that there is no CUDA, which is of no interest here.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils import cpp_extension
 
-    compiler = cpp_extension.get_cxx_compiler()
+    compiler = cpp_extension.get_cxx_compiler() or "named by CXX"
     if shutil.which(compiler) is None:
         raise Unavailable(f"there is no C++ compiler {compiler} to build it with")
     LOG.info("building the WaveNet engine with %s; this happens once", compiler)
@@ -157,8 +166,9 @@ def _build(path: Path, flags: Sequence[str]) -> None:
             with_cuda=False,
             is_python_module=False,
         )
-        # Built a second time in one process, PyTorch gives it a number.
-        next(Path(folder).glob("engine*.so")).replace(path)
+        # Built a second time in one process, PyTorch gives it a number. Loaders do not mind what follows a library.
+        content = next(Path(folder).glob("engine*.so")).read_bytes()
+        write_whole(path, content + hashlib.sha256(content).digest())
 
 
 @contextmanager
@@ -166,12 +176,15 @@ def _ninja_found() -> Iterator[None]:
     """Have the ninja of the Python package found, which lies beside an interpreter that need not be on the path."""
     import ninja
 
-    before = os.environ["PATH"]
-    os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, before])
+    before = os.environ.get("PATH")
+    os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, os.defpath if before is None else before])
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        if before is None:
+            del os.environ["PATH"]
+        else:
+            os.environ["PATH"] = before
 
 
 class _Sizes(ctypes.Structure):
@@ -254,13 +267,12 @@ class NativeStream(_Made):
     """One clip on its way through a decoder."""
 
     def __init__(self, library: Library, decoder: Decoder, *, bfloat16: bool) -> None:
-        self.is_large = is_large(decoder)
         self.network = library.network(decoder, bfloat16=bfloat16)
         super().__init__(library, "stream", bfloat16, self.network)
 
 
 class NativeEngine:
-    """Streams of one decoder go in bands, each band on a thread or on a team of them.
+    """Streams of one decoder go in bands, each band on a thread.
 
     Parameters
     ----------
@@ -304,8 +316,7 @@ class NativeEngine:
             kept.append(tensor.to("cpu", dtype).contiguous())
             return kept[-1].data_ptr()
 
-        team = self._team(asks)
-        bands = self._bands(asks, self.threads // team)
+        bands = self._bands(asks)
         items = (_Item * len(asks))(
             *(
                 _Item(
@@ -322,26 +333,16 @@ class NativeEngine:
             )
         )
         sizes = (ctypes.c_int32 * len(bands))(*map(len, bands))
-        if self._library.functions.play(items, sizes, len(bands), steps, self.threads, team):
+        if self._library.functions.play(items, sizes, len(bands), steps, self.threads):
             raise MemoryError("there is no memory for so many streams of a WaveNet at once")
         return [Said(codes[i].long(), None if odds is None else odds[i]) for i in range(len(asks))]
 
-    def _team(self, asks: Sequence[Ask[NativeStream]]) -> int:
-        """How many threads carry a band on together.
-
-        All that have a core where a decoder is large, and there are few streams and fewer decoders than threads: each
-        thread then fetches its own part of the weights only, at the price of waiting for the others twice a layer.
-        """
-        decoders = len({ask.stream.network for ask in asks})
-        alone = len(asks) >= FEW * self.threads or decoders >= self.threads
-        return 1 if alone or not any(ask.stream.is_large for ask in asks) else min(self.threads, cores())
-
-    def _bands(self, asks: Sequence[Ask[NativeStream]], workers: int) -> list[list[int]]:
-        """Which asks go together: those of one decoder, parted as far as keeps all workers busy; the largest first."""
+    def _bands(self, asks: Sequence[Ask[NativeStream]]) -> list[list[int]]:
+        """Which asks go together: those of one decoder, parted as far as keeps all threads busy; the largest first."""
         together: dict[_Made, list[int]] = {}
         for i, ask in enumerate(asks):
             together.setdefault(ask.stream.network, []).append(i)
-        most = -(-len(asks) // workers)
+        most = -(-len(asks) // self.threads)
         bands = []
         for members in together.values():
             parts = -(-len(members) // most)

@@ -132,11 +132,6 @@ template <class T> struct Source {
   int columns;
 };
 
-// Some of the rows of a product, in whole panels.
-struct Range {
-  int from, to;
-};
-
 // out[n][rows] = W x of N streams, for P panels, which lie `panel` apart.
 template <class T, int N, int P>
 void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
@@ -171,32 +166,32 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
 template <class T, int N>
-void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, Range rows, int block,
-            int blocks) {
+void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, int from, int to,
+            int block, int blocks) {
   constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
   const size_t size = size_t(PANEL) * w.columns, bytes = size * sizeof(T);
   const auto ahead = [&](int r, int p) {
     return reinterpret_cast<const char*>(&w.panels[size_t(r) * w.columns]) + p * bytes + bytes * block / blocks;
   };
   const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
-  int r = rows.from;
-  for (; r + P * PANEL <= rows.to; r += P * PANEL)
+  int r = from;
+  for (; r + P * PANEL <= to; r += P * PANEL)
     tile<T, N, P>(&w.panels[size_t(r) * w.columns], size, ahead(r, P), share, sources, count, first, out + r, w.rows);
-  for (; r < rows.to; r += PANEL)
+  for (; r < to; r += PANEL)
     tile<T, N, 1>(&w.panels[size_t(r) * w.columns], size, ahead(r, 1), share, sources, count, first, out + r, w.rows);
 }
 
 // out[streams][rows] = W x. Weights, the larger part, come by once; all streams pass while a panel is at hand.
 template <class T>
-void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int streams, float* out, Range rows) {
+void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int streams, float* out) {
   const Source<T>* sources = given.begin();
   const int count = int(given.size()), blocks = (streams + MOST - 1) / MOST;
-  const int height = blocks == 1 ? rows.to - rows.from : PANEL;
-  for (int r = rows.from; r < rows.to; r += height)
+  const int height = blocks == 1 ? w.rows : PANEL;
+  for (int r = 0; r < w.rows; r += height)
     for (int b = 0, first = 0; b < blocks; b++) {
       const int n = (streams - first + blocks - b - 1) / (blocks - b);
       const auto run = [&](auto width) {
-        panels<T, decltype(width)::value>(w, sources, count, first, out, {r, r + height}, b, blocks);
+        panels<T, decltype(width)::value>(w, sources, count, first, out, r, r + height, b, blocks);
       };
       switch (n) {
         case 1: run(std::integral_constant<int, 1>()); break;
@@ -217,7 +212,7 @@ void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int st
 // such tiles of weights beside each other. The last tile of streams begins early enough to be full.
 template <>
 void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
-                        float* out, Range rows) {
+                        float* out) {
   constexpr int TILE = 16, COLUMNS = 32;
   static_assert(PANEL == 2 * TILE, "a panel is two tiles");
   const int full = std::min(streams, TILE);
@@ -232,7 +227,7 @@ void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<
   __asm__ volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
   const size_t row = size_t(w.rows) * sizeof(float);
-  for (int r = rows.from; r < rows.to; r += PANEL)
+  for (int r = 0; r < w.rows; r += PANEL)
     for (int first = 0; first < streams; first += 2 * TILE) {
       const int a = std::min(first, streams - full), b = std::min(first + TILE, streams - full);
       const bfloat16* panel = &w.panels[size_t(r) * w.columns];

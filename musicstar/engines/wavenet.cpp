@@ -44,13 +44,11 @@ void* stream_new(int bfloat, void* decoder) try {
 
 void stream_free(void* stream) { delete static_cast<AnyStream*>(stream); }
 
-// Bands of `sizes` items each, all of one decoder, `steps` steps, each band by a team of threads; -1 where memory ran
-// out.
-int play(const Item* items, const int32_t* sizes, int count, int steps, int threads, int team) try {
+// Bands of `sizes` items each, all of one decoder, `steps` steps; -1 where memory ran out.
+int play(const Item* items, const int32_t* sizes, int count, int steps, int threads) try {
   std::vector<const Item*> bands;
   for (int i = 0; i < count; items += sizes[i++]) bands.push_back(items);
-  share(count, std::max(threads / team, 1),
-        [&](int i) { static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps, team); });
+  share(count, threads, [&](int i) { static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps); });
   return 0;
 } catch (const std::bad_alloc&) {
   return -1;
