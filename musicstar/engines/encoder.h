@@ -110,15 +110,23 @@ template <class T> struct Reading : AnyReading {
 
   static constexpr bool separate = !std::is_same<T, float>::value;
 
+  // `size` values from one on, zeros where there are no more. A vector would go value by value.
+  template <class Value> static Array<Value> part(const Array<Value>& of, size_t from, size_t size) {
+    Array<Value> some(size);
+    const size_t there = std::min(size, of.size() - from);
+    if (there) std::memcpy(some.data(), of.data() + from, there * sizeof(Value));
+    return some;
+  }
+
   // Appends to a layer's inputs, taking no more memory than needed; behind the last are zeros.
   void append(int layer, const Array<float>& values, bool last) {
     Inputs& to = inputs[layer];
     const size_t old = to.x.size(), behind = last ? size_t(net.dilations[layer]) * net.width : 0;
     const size_t size = old + values.size() + behind;
-    to.x.reserve(size), to.x.resize(size, T(0.0f));
+    to.x = part(to.x, 0, size);
     for (size_t i = 0; i < values.size(); i += LANES) store_as(&to.x[old + i], load(&values[i]));
     if (separate) {
-      to.sum.reserve(size), to.sum.resize(size, 0.0f);
+      to.sum = part(to.sum, 0, size);
       std::copy(values.begin(), values.end(), to.sum.begin() + old);
     }
   }
@@ -263,8 +271,9 @@ template <class T> struct Reading : AnyReading {
       const int ready = update(i, last, threads, values);
       if (!ready && !last) continue;
       // What was given is let go of, and the memory with it.
-      held.x = last ? Array<T>() : Array<T>(held.x.begin() + ready * W, held.x.end());
-      if (separate) held.sum = last ? Array<float>() : Array<float>(held.sum.begin() + ready * W, held.sum.end());
+      const size_t from = ready * W, left = last ? 0 : held.x.size() - from;
+      held.x = part(held.x, from, left);
+      if (separate) held.sum = part(held.sum, from, left);
     }
     int frames = 0;
     for (size_t t = 0; t < values.size() / W; t++) {
