@@ -29,10 +29,9 @@ from torch import nn
 from musicstar import audio, backbones
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.config import load_table
-from musicstar.doctor import processor_name
+from musicstar.doctor import cores, processor_name
 from musicstar.domains import Direction, Domain, Voice
 from musicstar.engines.choice import EngineConfig, choose
-from musicstar.engines.native import cores
 from musicstar.methods.base import Options, Parts, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.registry import CLASSES

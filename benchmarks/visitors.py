@@ -20,9 +20,8 @@ import numpy as np
 from musicstar import audio
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.desk import Desk
-from musicstar.doctor import processor_name
+from musicstar.doctor import cores, processor_name
 from musicstar.domains import Direction, Domain
-from musicstar.engines.native import cores
 from musicstar.jobs import Job, Limits, Order
 from musicstar.methods.catalog import METHODS, Backbone
 

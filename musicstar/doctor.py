@@ -11,7 +11,6 @@ import torch
 
 from musicstar.engines import native
 from musicstar.engines.choice import EngineConfig, choose
-from musicstar.engines.native import cores
 
 OPTIONAL = {
     "essentia": "content similarity by MultiPitchMelodia (extra eval)",
@@ -27,6 +26,11 @@ class Finding:
 
     name: str
     found: str
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name() -> str:

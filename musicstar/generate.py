@@ -18,7 +18,6 @@ from musicstar.audio import SAMPLE_RATE, blocks, mulaw_decode, room
 from musicstar.chunking import Chunking, Plan
 from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
-from musicstar.engines.native import is_large
 from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
@@ -27,6 +26,8 @@ TURN_S = 0.12
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
 SHORTEST_CHUNK_S = 0.5
+# Of a decoder with more a processor's caches hold too little to find it there a sample later.
+CACHED_WEIGHTS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -250,8 +251,8 @@ def suited(lines: Sequence[Line], engine: Engine, *, total: int) -> Chunking | N
     """
     total_s, frame_s = total / SAMPLE_RATE, lines[0].decoder.config.pool / SAMPLE_RATE
     chunk_s = max(SHORTEST_CHUNK_S, math.ceil(total_s / engine.at_once / frame_s) * frame_s)
-    gains = any(is_large(line.decoder) for line in lines) and total_s > 2 * chunk_s * len(lines)
-    return Chunking(chunk_s=chunk_s) if gains else None
+    weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
+    return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and total_s > 2 * chunk_s * len(lines) else None
 
 
 def _decoded(codes: Tensor) -> Tensor:

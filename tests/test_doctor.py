@@ -9,8 +9,8 @@ import torch
 from benchmarks.generate import CONFIGURATIONS, decoder_flops, encoder_flops, naive
 from musicstar.__main__ import main
 from musicstar.config import load_table
+from musicstar.doctor import cores
 from musicstar.engines import choice, native
-from musicstar.engines.native import cores
 from musicstar.wavenet import DecoderConfig, EncoderConfig, scale
 from tests.decoders import SMALL, decoder_of, latents_of
 

@@ -29,8 +29,6 @@ from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
-# Of a decoder with more a processor's caches hold too little to find it there a sample later.
-CACHED_WEIGHTS = 1_000_000
 DIGEST_BYTES = 32
 FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread")
 
@@ -88,16 +86,6 @@ def runnable() -> list[str]:
     return [name for name, needed in SETS.items() if needed.needs <= processor()]
 
 
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def is_large(decoder: Decoder) -> bool:
-    """Whether its weights are fetched anew for each sample."""
-    return sum(weight.numel() for weight in decoder.parameters()) > CACHED_WEIGHTS
-
-
 def cache_folder() -> Path:
     """Where builds are kept: MUSICSTAR_CACHE, or a folder of ours where the user's caches are."""
     users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -130,7 +118,7 @@ def load(name: str) -> "Library":
         # Of all that a build says, what the compiler found.
         found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)
         said = found[0] if found else str(error).strip().splitlines()[0]
-        raise Unavailable(f"the engine could not be built ({said})") from error
+        raise Unavailable(f"the engine could not be built or loaded ({said})") from error
     if not library.functions.engine_permitted():
         raise Unavailable(f"the system does not let programs use {name}")
     return library
