@@ -17,6 +17,8 @@ struct AnyDecoder {
 template <class T> struct Decoder : AnyDecoder {
   int layers, channels, width, skip, latent;
   std::vector<int> dilations;
+  Large<T> weights;
+  Large<float> weights_of_conditions;
   std::vector<Packed<T>> causal, out;  // out: what is added to the stream, and below it the skip; the last only skips
   std::vector<Array<float>> residual_bias;
   Packed<T> first_skip, hidden, logits;
@@ -37,7 +39,7 @@ template <class T> struct Decoder : AnyDecoder {
       const float *weight = from.next(), *bias = from.next();
       condition_weights.push_back(from.next());
       const float* latent_bias = from.next();
-      causal[i].pack(pairs.rows(), 2 * width, [&](int r, int k) {
+      causal[i].pack(weights, pairs.rows(), 2 * width, [&](int r, int k) {
         const int row = pairs.row(r), column = k % width;
         return row < 0 || column >= C ? 0.0f : scale(r) * weight[(size_t(row) * C + column) * 2 + k / width];
       });
@@ -48,7 +50,7 @@ template <class T> struct Decoder : AnyDecoder {
       widen(residual_bias[i], from.next(), C);
       const float *skip_weight = from.next(), *bias_of_skip = from.next();
       const int stream_rows = i < layers - 1 ? width : 0;
-      out[i].pack(stream_rows + skip, width, [&](int r, int k) {
+      out[i].pack(weights, stream_rows + skip, width, [&](int r, int k) {
         if (k >= C) return 0.0f;
         if (r < stream_rows) return r < C ? residual[size_t(r) * C + k] : 0.0f;
         return r - stream_rows < S ? skip_weight[size_t(r - stream_rows) * C + k] : 0.0f;
@@ -61,16 +63,16 @@ template <class T> struct Decoder : AnyDecoder {
     widen(first_bias, first, C);
     const float *skip_weight = from.next(), *bias_of_skip = from.next();
     for (int r = 0; r < S; r++) skip_bias[r] += bias_of_skip[r];
-    first_skip.pack(S, width, [&](int r, int k) { return k < C ? skip_weight[size_t(r) * C + k] : 0.0f; });
+    first_skip.pack(weights, S, width, [&](int r, int k) { return k < C ? skip_weight[size_t(r) * C + k] : 0.0f; });
     condition_weights.push_back(from.next());
     const float *hidden_latent_bias = from.next(), *fc = from.next(), *fc_bias = from.next();
     for (int r = 0; r < S; r++)
       condition_bias[size_t(layers) * pairs.rows() + r] = hidden_latent_bias[r] + fc_bias[r];
-    hidden.pack(S, skip, [&](int r, int k) { return k < S ? fc[size_t(r) * S + k] : 0.0f; });
+    hidden.pack(weights, S, skip, [&](int r, int k) { return k < S ? fc[size_t(r) * S + k] : 0.0f; });
     const float* last = from.next();
-    logits.pack(CLASSES, skip, [&](int r, int k) { return k < S ? last[size_t(r) * S + k] : 0.0f; });
+    logits.pack(weights, CLASSES, skip, [&](int r, int k) { return k < S ? last[size_t(r) * S + k] : 0.0f; });
     widen(logits_bias, from.next(), CLASSES);
-    conditions.pack(layers * pairs.rows() + skip, latent, [&](int r, int k) {
+    conditions.pack(weights_of_conditions, layers * pairs.rows() + skip, latent, [&](int r, int k) {
       if (r >= layers * pairs.rows()) {
         r -= layers * pairs.rows();
         return r < S ? condition_weights[layers][size_t(r) * latent + k] : 0.0f;
@@ -78,6 +80,7 @@ template <class T> struct Decoder : AnyDecoder {
       const int row = pairs.row(r % pairs.rows());
       return row < 0 ? 0.0f : scale(r) * condition_weights[r / pairs.rows()][size_t(row) * latent + k];
     });
+    weights.shrink_to_fit();
   }
 };
 
@@ -150,6 +153,11 @@ template <class T> struct Stream : AnyStream {
   void play(const Item* items, int count, int steps) override;
 };
 
+// Whole panels, so few that to call a function for them would take as long.
+template <class T> void copy(T* to, const T* from, int n) {
+  for (int i = 0; i < n; i += PANEL) std::memcpy(to + i, from + i, sizeof(T) * PANEL);
+}
+
 // Rows of activations, one for each stream.
 template <class T> struct Rows {
   Array<T> values;
@@ -159,25 +167,37 @@ template <class T> struct Rows {
   operator Source<T>() const { return {values.data(), size_t(width), width}; }
 };
 
-// Streams of one decoder on their way together, one step at a time.
+// Streams of one decoder on their way together, one step at a time. What a layer remembers of `dilation` ago it knows
+// so many steps ahead: few streams take its products with that for several steps at once, and weights come by once.
 template <class T> struct Band {
+  static constexpr int AHEAD = 8;
   const Decoder<T>& net;
   std::vector<Stream<T>*> streams;
-  const int count, W;
+  std::vector<T*> rings;    // of each stream
+  std::vector<int> oldest;  // [layer][stream], which moment of a ring is `dilation` ago
+  const int count, W, steps, ahead;
+  int time = 0;
   Rows<float> x, sums, skips, logits;
   Rows<T> narrow, past, z, hidden;  // narrow: x as products take it
   Array<float> conditions;          // [layer][stream][2 W], as they are needed
+  Array<float> begun;               // [layer][step][stream][2 W], products with the past
 
-  Band(const Decoder<T>& net_, const Item* items, int count_)
-      : net(net_), count(count_), W(net_.width), x(count, W), sums(count, std::max(2 * W, W + net.skip)),
-        skips(count, net.skip), logits(count, CLASSES), narrow(count, W), past(count, W), z(count, W),
-        hidden(count, net.skip), conditions(size_t(net.layers) * count * 2 * W) {
+  Band(const Decoder<T>& net_, const Item* items, int count_, int steps_)
+      : net(net_), oldest(size_t(net_.layers) * count_), count(count_), W(net_.width), steps(steps_),
+        ahead(count > Column<T>::FEW ? 1 : AHEAD), x(count, W), sums(count, std::max(2 * W, W + net.skip)),
+        skips(count, net.skip), logits(count, CLASSES), narrow(count, W), past(ahead * count, W), z(count, W),
+        hidden(count, net.skip), conditions(size_t(net.layers) * count * 2 * W),
+        begun(ahead == 1 ? 0 : size_t(net.layers) * ahead * count * 2 * W) {
     for (int b = 0; b < count; b++) {
       streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
+      rings.push_back(streams[b]->rings.data());
       if (items[b].latents) streams[b]->listen(items[b].latents);
-      for (int i = 0; i < net.layers; i++)
-        std::memcpy(&conditions[(size_t(i) * count + b) * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W],
-                    sizeof(float) * 2 * W);
+      for (int i = 0; i < net.layers; i++) {
+        const size_t at = size_t(i) * count + b;
+        oldest[at] = int(streams[b]->time % net.dilations[i]);
+        copy(&conditions[at * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W], 2 * W);
+      }
+      streams[b]->time += steps;
     }
   }
 
@@ -204,29 +224,44 @@ template <class T> struct Band {
     multiply<T>(net.first_skip, {narrow}, count, skips.values.data());
   }
 
-  // What a layer, whose ring begins `before` moments into the streams' memory, heard `dilation` ago.
-  T* ring(int layer, size_t before, int b) {
-    return &streams[b]->rings[(before + streams[b]->time % net.dilations[layer]) * W];
+  // For how many steps a layer takes its products with the past at once, and for how many it does so now.
+  int span(int layer) const { return std::min(ahead, net.dilations[layer]); }
+  int due(int layer) const { return time % span(layer) ? 0 : std::min(span(layer), steps - time); }
+
+  // What a layer, whose ring begins `before` moments into a stream's memory, hears of the past some steps from now.
+  T* ring(int layer, size_t before, int b, int step) {
+    const int at = oldest[size_t(layer) * count + b] + step, size = net.dilations[layer];
+    return rings[b] + (before + (at < size ? at : at - size)) * W;
   }
 
   // z = sigmoid(gate) tanh(signal) of a layer. Meanwhile what the next one remembers comes to hand.
   void gate(int layer, size_t before) {
+    const int now = due(layer), soon = layer + 1 < net.layers ? due(layer + 1) : 0, dilation = net.dilations[layer];
     for (int b = 0; b < count; b++) {
-      T* heard = ring(layer, before, b);
-      std::memcpy(past[b], heard, sizeof(T) * W);
-      std::memcpy(heard, narrow[b], sizeof(T) * W);
-      if (layer + 1 == net.layers) continue;
-      const char* next = reinterpret_cast<const char*>(ring(layer + 1, before + net.dilations[layer], b));
-      for (size_t byte = 0; byte < sizeof(T) * W; byte += 64) __builtin_prefetch(next + byte, 0, 2);
+      for (int step = 0; step < now; step++) copy(past[step * count + b], ring(layer, before, b, step), W);
+      copy(ring(layer, before, b, 0), narrow[b], W);
+      int& moment = oldest[size_t(layer) * count + b];
+      if (++moment == dilation) moment = 0;
+      for (int step = 0; step < soon; step++) {
+        const char* next = reinterpret_cast<const char*>(ring(layer + 1, before + dilation, b, step));
+        for (size_t byte = 0; byte < sizeof(T) * W; byte += 64) __builtin_prefetch(next + byte, 0, 2);
+      }
     }
-    multiply<T>(net.causal[layer], {past, narrow}, count, sums.values.data());
-    for (int b = 0; b < count; b++) {
-      const float* sum = &sums.values[size_t(b) * 2 * W];
-      const float* more = &conditions[(size_t(layer) * count + b) * 2 * W];
+    const Packed<T>& causal = net.causal[layer];
+    float* sum = sums.values.data();
+    if (span(layer) == 1) {
+      multiply<T>(causal, {past, narrow}, count, sum);
+    } else {
+      sum = &begun[size_t(layer) * ahead * count * 2 * W];
+      if (now) multiply<T>(causal, {past}, now * count, sum);
+      sum += size_t(time % span(layer)) * count * 2 * W;
+      multiply<T, true>(causal.from(W), {narrow}, count, sum);
+    }
+    const float* more = &conditions[size_t(layer) * count * 2 * W];
+    for (int b = 0; b < count; b++, sum += 2 * W, more += 2 * W)
       for (int c = 0; c < W; c += LANES)
         store_as(z[b] + c,
                  gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
-    }
   }
 
   // What a layer adds to the stream, all but the last one, and to the skips.
@@ -257,15 +292,14 @@ template <class T> struct Band {
     multiply<T>(net.hidden, {hidden}, count, sums.values.data());
     rectify(sums, [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
     multiply<T>(net.logits, {hidden}, count, logits.values.data());
-    for (int b = 0; b < count; b++) {
-      streams[b]->time++;
+    time++;
+    for (int b = 0; b < count; b++)
       for (int k = 0; k < CLASSES; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));
-    }
   }
 };
 
 template <class T> void Stream<T>::play(const Item* items, int count, int steps) {
-  Band<T> band(net, items, count);
+  Band<T> band(net, items, count, steps);
   for (int t = 0; t < steps; t++) {
     band.step();
     for (int b = 0; b < count; b++) {

@@ -24,6 +24,7 @@ template <class T> struct Encoder : AnyEncoder {
   int layers, channels, width, pool;
   bool gated_;
   std::vector<int> dilations;
+  Large<T> weights;
   std::vector<Packed<T>> dilated, pointwise;
   std::vector<Packed<T>> filtered[6];  // of the layers that it pays for; of others empty
   std::vector<Array<float>> dilated_bias, pointwise_bias;
@@ -51,24 +52,24 @@ template <class T> struct Encoder : AnyEncoder {
                                             {1 / 24.0, -1 / 12.0, 1 / 6.0},
                                             {0, 0, 1}};
       for (int p = 0; p < 6 && dilations[i] <= FARTHEST; p++)
-        filtered[p][i].pack(C, width, [&](int r, int k) {
+        filtered[p][i].pack(weights, C, width, [&](int r, int k) {
           double sum = 0;
           for (int tap = 0; tap < 3 && k < C; tap++) sum += TAPS[p][tap] * weight[(size_t(r) * C + k) * 3 + tap];
           return float(sum);
         });
-      dilated[i].pack(C, 3 * width, [&](int r, int k) {
+      dilated[i].pack(weights, C, 3 * width, [&](int r, int k) {
         return k % width < C ? weight[(size_t(r) * C + k % width) * 3 + k / width] : 0.0f;
       });
       widen(dilated_bias[i], from.next(), C);
       const float *point = from.next(), *point_bias = from.next();
       if (!gated_) {
-        pointwise[i].pack(C, width, [&](int r, int k) { return k < C ? point[size_t(r) * C + k] : 0.0f; });
+        pointwise[i].pack(weights, C, width, [&](int r, int k) { return k < C ? point[size_t(r) * C + k] : 0.0f; });
         widen(pointwise_bias[i], point_bias, C);
         continue;
       }
       // The first half passes, the second decides: the other way about than in a decoder.
       const auto scale = [](int r) { return r % PANEL < LANES ? 1.0f : -LOG2E; };
-      pointwise[i].pack(pairs.rows(), width, [&](int r, int k) {
+      pointwise[i].pack(weights, pairs.rows(), width, [&](int r, int k) {
         const int row = pairs.row(r);
         return row < 0 || k >= C ? 0.0f : scale(r) * point[size_t(row) * C + k];
       });
@@ -76,6 +77,7 @@ template <class T> struct Encoder : AnyEncoder {
       for (int r = 0; r < pairs.rows(); r++)
         if (const int row = pairs.row(r); row >= 0) pointwise_bias[i][r] = scale(r) * point_bias[row];
     }
+    weights.shrink_to_fit();
   }
 };
 

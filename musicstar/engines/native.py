@@ -30,7 +30,8 @@ from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
 DIGEST_BYTES = 32
-FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread")
+# Where the inner loop of products begins within a line of a cache would be chance, and up to 6 % of its speed.
+FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread", "-falign-loops=64")
 
 
 class Unavailable(RuntimeError):

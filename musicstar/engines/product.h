@@ -21,6 +21,9 @@
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__AMX_BF16__)
 #define TILES
 #endif
@@ -56,11 +59,11 @@ struct bfloat16 {
   }
 };
 
-// `STEP` columns of an activation are multiplied at once.
+// `STEP` columns of an activation are multiplied at once. So FEW streams wait for weights more than they work.
 template <class T> struct Column;
 
 template <> struct Column<float> {
-  static constexpr int STEP = 1;
+  static constexpr int STEP = 1, FEW = LANES > 8 ? 8 : 3;
   typedef Vec Weights;
   static Weights weights(const float* w) { return load(w); }
   static Vec add(Vec sum, Weights w, const float* x) { return sum + w * *x; }
@@ -69,6 +72,7 @@ template <> struct Column<float> {
 template <> struct Column<bfloat16> {
   static constexpr int STEP = 2;
 #if defined(__AVX512BF16__)
+  static constexpr int FEW = 8;
   typedef __m512bh Weights;
   static Weights weights(const bfloat16* w) { return (__m512bh)_mm512_loadu_si512(w); }
   static Vec add(Vec sum, Weights w, const bfloat16* x) {
@@ -77,6 +81,7 @@ template <> struct Column<bfloat16> {
     return (Vec)_mm512_dpbf16_ps((__m512)sum, w, (__m512bh)_mm512_set1_epi32(pair));
   }
 #else
+  static constexpr int FEW = 0;
   struct Weights {
     Vec even, odd;
   };
@@ -98,31 +103,53 @@ template <> struct Column<bfloat16> {
 
 constexpr int padded(int n) { return (n + PANEL - 1) / PANEL * PANEL; }
 
-template <class T> struct Aligned {
+template <class T, size_t ALIGNMENT> struct Aligned {
+  static constexpr size_t LARGE_PAGE = size_t(2) << 20;
   typedef T value_type;
+  template <class U> struct rebind {
+    typedef Aligned<U, ALIGNMENT> other;
+  };
   Aligned() = default;
-  template <class U> Aligned(const Aligned<U>&) {}
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
-  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(64)); }
-  template <class U> bool operator==(const Aligned<U>&) const { return true; }
-  template <class U> bool operator!=(const Aligned<U>&) const { return false; }
-};
-template <class T> using Array = std::vector<T, Aligned<T>>;
-
-// Weights given row by row; `row` and `column` say where the packed ones come from, below 0 is a zero.
-template <class T> struct Packed {
-  int rows = 0, columns = 0;
-  Array<T> panels;
-  template <class Value> void pack(int rows_, int columns_, Value value) {
-    rows = padded(rows_), columns = columns_;
-    panels.resize(size_t(rows) * columns);
-    constexpr int STEP = Column<T>::STEP;
-    size_t at = 0;
-    for (int panel = 0; panel < rows; panel += PANEL)
-      for (int k = 0; k < columns; k += STEP)
-        for (int r = panel; r < panel + PANEL; r++)
-          for (int s = 0; s < STEP; s++) panels[at++] = T(r < rows_ ? value(r, k + s) : 0.0f);
+  template <class U> Aligned(const Aligned<U, ALIGNMENT>&) {}
+  T* allocate(size_t n) {
+    const size_t bytes = (n * sizeof(T) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    void* p = ::operator new(bytes, std::align_val_t(ALIGNMENT));
+#if defined(MADV_HUGEPAGE)
+    if (ALIGNMENT == LARGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+    return static_cast<T*>(p);
   }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(ALIGNMENT)); }
+  template <class U> bool operator==(const Aligned<U, ALIGNMENT>&) const { return true; }
+  template <class U> bool operator!=(const Aligned<U, ALIGNMENT>&) const { return false; }
+};
+template <class T> using Array = std::vector<T, Aligned<T, 64>>;
+// What comes by for every sample lies in large pages: of small ones it takes more than a processor keeps addresses of.
+template <class T> using Large = std::vector<T, Aligned<T, Aligned<T, 64>::LARGE_PAGE>>;
+
+// Weights from some column on; the panels' beginnings are `apart` values from each other.
+template <class T> struct Part {
+  const T* panels;
+  int rows;
+  size_t apart;
+  const T* panel(int row) const { return panels + row / PANEL * apart; }
+};
+
+// Weights given row by row. Those of a network lie behind each other in the order of their use, so that what is fetched
+// beyond the last of one product is the first of the next.
+template <class T> struct Packed {
+  const Large<T>* all = nullptr;
+  size_t begin = 0;
+  int rows = 0, columns = 0;
+  template <class Value> void pack(Large<T>& to, int rows_, int columns_, Value value) {
+    all = &to, begin = to.size(), rows = padded(rows_), columns = columns_;
+    for (int panel = 0; panel < rows; panel += PANEL)
+      for (int k = 0; k < columns; k += Column<T>::STEP)
+        for (int r = panel; r < panel + PANEL; r++)
+          for (int s = 0; s < Column<T>::STEP; s++) to.push_back(T(r < rows_ ? value(r, k + s) : 0.0f));
+  }
+  Part<T> from(int column) const { return {&(*all)[begin + size_t(column) * PANEL], rows, size_t(columns) * PANEL}; }
+  operator Part<T>() const { return from(0); }
 };
 
 // Activations: `columns` of each stream, the streams `apart` values from each other.
@@ -132,12 +159,21 @@ template <class T> struct Source {
   int columns;
 };
 
-// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart.
-template <class T, int N, int P>
+// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart; FURTHER, what is there is added to.
+template <class T, int N, int P, bool FURTHER>
 void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
           float* out, size_t row) {
   constexpr int STEP = Column<T>::STEP;
   Vec sum[P][2][N] = {};
+  if constexpr (FURTHER) {
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++)
+#pragma GCC unroll 8
+      for (int p = 0; p < P; p++) {
+        const float* from = out + (first + n) * row + p * PANEL;
+        sum[p][0][n] = load(from), sum[p][1][n] = load(from + LANES);
+      }
+  }
   for (int s = 0; s < count; s++) {
     const T* x[N];
     for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
@@ -165,25 +201,93 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 }
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
-template <class T, int N>
-void panels(const Packed<T>& w, const Source<T>* sources, int count, size_t first, float* out, int from, int to,
+template <class T, int N, bool FURTHER>
+void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first, float* out, int from, int to,
             int block, int blocks) {
   constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
-  const size_t size = size_t(PANEL) * w.columns, bytes = size * sizeof(T);
-  const auto ahead = [&](int r, int p) {
-    return reinterpret_cast<const char*>(&w.panels[size_t(r) * w.columns]) + p * bytes + bytes * block / blocks;
-  };
+  int columns = 0;
+  for (int s = 0; s < count; s++) columns += sources[s].columns;
+  const size_t bytes = size_t(PANEL) * columns * sizeof(T);
+  const auto ahead = [&](int r) { return reinterpret_cast<const char*>(w.panel(r)) + bytes * block / blocks; };
   const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
   int r = from;
   for (; r + P * PANEL <= to; r += P * PANEL)
-    tile<T, N, P>(&w.panels[size_t(r) * w.columns], size, ahead(r, P), share, sources, count, first, out + r, w.rows);
+    tile<T, N, P, FURTHER>(w.panel(r), w.apart, ahead(r + P * PANEL), share, sources, count, first, out + r, w.rows);
   for (; r < to; r += PANEL)
-    tile<T, N, 1>(&w.panels[size_t(r) * w.columns], size, ahead(r, 1), share, sources, count, first, out + r, w.rows);
+    tile<T, N, 1, FURTHER>(w.panel(r), w.apart, ahead(r + PANEL), share, sources, count, first, out + r, w.rows);
 }
 
-// out[streams][rows] = W x. Weights, the larger part, come by once; all streams pass while a panel is at hand.
-template <class T>
-void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int streams, float* out) {
+#if defined(TILES)
+// Products by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
+// such tiles of weights beside each other. The last tile of streams begins early enough to be full, and goes together
+// with the one before it: what they have in common both add up from the same beginnings.
+template <bool FURTHER>
+void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
+                       float* out) {
+  constexpr int TILE = 16, COLUMNS = 32;
+  static_assert(PANEL == 2 * TILE, "a panel is two tiles");
+  const int full = std::min(streams, TILE);
+  struct {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {};
+  } shape;
+  for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(full);
+  shape.rows[6] = shape.rows[7] = TILE;
+  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
+  __asm__ volatile("" : : "r"(&shape) : "memory");
+  _tile_loadconfig(&shape);
+  const int tiles = (streams + TILE - 1) / TILE;
+  const size_t row = size_t(w.rows) * sizeof(float);
+  for (int r = 0; r < w.rows; r += PANEL)
+    for (int t = 0, some = 2 - tiles % 2; t < tiles; t += some, some = 2) {
+      const int a = std::min(t * TILE, streams - full), b = std::min((t + 1) * TILE, streams - full);
+      float *to_a = out + size_t(a) * w.rows + r, *to_b = out + size_t(b) * w.rows + r;
+      const bfloat16* panel = w.panel(r);
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+      if (FURTHER) {
+        _tile_loadd(0, to_a, row);
+        _tile_loadd(1, to_a + TILE, row);
+        if (some == 2) {
+          _tile_loadd(2, to_b, row);
+          _tile_loadd(3, to_b + TILE, row);
+        }
+      }
+      for (const auto& source : sources) {
+        const size_t step = source.apart * sizeof(bfloat16);
+        for (int k = 0; k < source.columns; k += COLUMNS, panel += COLUMNS * PANEL) {
+          _tile_loadd(6, panel, 4 * PANEL);
+          _tile_loadd(7, panel + 2 * TILE, 4 * PANEL);
+          _tile_loadd(4, source.x + a * source.apart + k, step);
+          _tile_dpbf16ps(0, 4, 6);
+          _tile_dpbf16ps(1, 4, 7);
+          if (some == 1) continue;
+          _tile_loadd(5, source.x + b * source.apart + k, step);
+          _tile_dpbf16ps(2, 5, 6);
+          _tile_dpbf16ps(3, 5, 7);
+        }
+      }
+      _tile_stored(0, to_a, row);
+      _tile_stored(1, to_a + TILE, row);
+      if (some == 1) continue;
+      _tile_stored(2, to_b, row);
+      _tile_stored(3, to_b + TILE, row);
+    }
+  _tile_release();
+  __asm__ volatile("" : : : "memory");
+}
+#endif
+
+// out[streams][rows] = W x, or what is there and W x. Weights, the larger part, come by once; all streams pass while a
+// panel is at hand.
+template <class T, bool FURTHER = false>
+void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int streams, float* out) {
+#if defined(TILES)
+  if constexpr (std::is_same<T, bfloat16>::value) return multiply_in_tiles<FURTHER>(w, given, streams, out);
+#endif
   const Source<T>* sources = given.begin();
   const int count = int(given.size()), blocks = (streams + MOST - 1) / MOST;
   const int height = blocks == 1 ? w.rows : PANEL;
@@ -191,7 +295,7 @@ void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int st
     for (int b = 0, first = 0; b < blocks; b++) {
       const int n = (streams - first + blocks - b - 1) / (blocks - b);
       const auto run = [&](auto width) {
-        panels<T, decltype(width)::value>(w, sources, count, first, out, r, r + height, b, blocks);
+        panels<T, decltype(width)::value, FURTHER>(w, sources, count, first, out, r, r + height, b, blocks);
       };
       switch (n) {
         case 1: run(std::integral_constant<int, 1>()); break;
@@ -206,59 +310,6 @@ void multiply(const Packed<T>& w, std::initializer_list<Source<T>> given, int st
       first += n;
     }
 }
-
-#if defined(TILES)
-// The same by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
-// such tiles of weights beside each other. The last tile of streams begins early enough to be full.
-template <>
-void multiply<bfloat16>(const Packed<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
-                        float* out) {
-  constexpr int TILE = 16, COLUMNS = 32;
-  static_assert(PANEL == 2 * TILE, "a panel is two tiles");
-  const int full = std::min(streams, TILE);
-  struct {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {};
-  } shape;
-  for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(full);
-  shape.rows[6] = shape.rows[7] = TILE;
-  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
-  __asm__ volatile("" : : "r"(&shape) : "memory");
-  _tile_loadconfig(&shape);
-  const size_t row = size_t(w.rows) * sizeof(float);
-  for (int r = 0; r < w.rows; r += PANEL)
-    for (int first = 0; first < streams; first += 2 * TILE) {
-      const int a = std::min(first, streams - full), b = std::min(first + TILE, streams - full);
-      const bfloat16* panel = &w.panels[size_t(r) * w.columns];
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
-      for (const auto& source : sources) {
-        const size_t apart = source.apart * sizeof(bfloat16);
-        for (int k = 0; k < source.columns; k += COLUMNS, panel += COLUMNS * PANEL) {
-          _tile_loadd(6, panel, 4 * PANEL);
-          _tile_loadd(7, panel + 2 * TILE, 4 * PANEL);
-          _tile_loadd(4, source.x + a * source.apart + k, apart);
-          _tile_dpbf16ps(0, 4, 6);
-          _tile_dpbf16ps(1, 4, 7);
-          if (a == b) continue;
-          _tile_loadd(5, source.x + b * source.apart + k, apart);
-          _tile_dpbf16ps(2, 5, 6);
-          _tile_dpbf16ps(3, 5, 7);
-        }
-      }
-      _tile_stored(0, out + size_t(a) * w.rows + r, row);
-      _tile_stored(1, out + size_t(a) * w.rows + r + TILE, row);
-      if (a == b) continue;
-      _tile_stored(2, out + size_t(b) * w.rows + r, row);
-      _tile_stored(3, out + size_t(b) * w.rows + r + TILE, row);
-    }
-  _tile_release();
-  __asm__ volatile("" : : : "memory");
-}
-#endif
 
 // 2 to the power of x, |x| <= 60: a polynomial on [-1/2, 1/2], the rest goes into the exponent.
 inline Vec exp2(Vec x) {
