@@ -22,10 +22,11 @@ from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
 TURN_S = 0.12
-# Past so many streams a step costs as much more as there are more of them; the rest wait.
+# Past so many streams, or those that an engine is busy with, a step costs as much more as there are more of them; the
+# rest wait.
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
-SHORTEST_CHUNK_S = 0.5
+SHORTEST_CHUNK_S = 0.3
 # Of a decoder with more a processor's caches hold too little to find it there a sample later.
 CACHED_WEIGHTS = 1_000_000
 
@@ -121,11 +122,12 @@ class Ensemble:
         self._turning = threading.Lock()
 
     def play(self, lines: Sequence[Line], more: More, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
-        """Carry lines on until they are done, no more than `TOGETHER` of them at once, and others' by the way.
+        """Carry lines on until they are done, no more of them at once than pays, and others' by the way.
 
         `tell` hears of those that have begun.
         """
         waiting, playing = deque(lines), list[Playing]()
+        together = max(TOGETHER, self._engine.at_once)
         try:
             while True:
                 if not waiting and not any(one.left for one in playing):
@@ -137,7 +139,7 @@ class Ensemble:
                             one.extend(latents)
                         self._playing += [one for one in playing if one not in self._playing]
                 with self._turning:
-                    while waiting and sum(1 for one in playing if one.left) < TOGETHER:
+                    while waiting and sum(1 for one in playing if one.left) < together:
                         playing.append(Playing(waiting.popleft(), self._engine))
                         self._playing.append(playing[-1])
                     self._turn()

@@ -47,11 +47,14 @@ class InstructionSet:
     needs : as Linux lists them in /proc/cpuinfo
     flags : of the compiler
     bfloat16 : whether products of bfloat16 have an instruction of their own; elsewhere they are slower than float32
+    streams : how many a thread plays at once before more of them gain nothing: the faster it works, the more of them
+        there must be to be worth the weights that come by for each sample
     """
 
     needs: frozenset[str]
     flags: tuple[str, ...]
     bfloat16: bool = False
+    streams: int = 8
 
 
 _AVX2 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
@@ -62,9 +65,12 @@ SETS = {
         _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
         ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
         bfloat16=True,
+        streams=16,
     ),
-    "avx512-bf16": InstructionSet(_AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True),
-    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",)),
+    "avx512-bf16": InstructionSet(
+        _AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True, streams=16
+    ),
+    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",), streams=16),
     "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
     "portable": InstructionSet(frozenset(), ()),
 }
@@ -277,7 +283,7 @@ class NativeEngine:
 
     def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
         self._library = load(instructions)
-        self._bfloat16, self._threads = bfloat16, threads
+        self._bfloat16, self._threads, self._streams = bfloat16, threads, SETS[instructions].streams
         # Decoders of few streams gain by half the memory; encoders, which read weights once, need the instruction.
         self._encoder_bfloat16 = bfloat16 and SETS[instructions].bfloat16
         self.name = f"native, {instructions}, {'bfloat16' if bfloat16 else 'float32'}"
@@ -289,7 +295,7 @@ class NativeEngine:
 
     @property
     def at_once(self) -> int:
-        return 8 * self.threads
+        return self._streams * self.threads
 
     def stream(self, decoder: Decoder) -> NativeStream:
         return NativeStream(self._library, decoder, bfloat16=self._bfloat16)
