@@ -255,6 +255,7 @@ def test_instructions_that_the_processor_lacks_are_refused(fresh: Path, monkeypa
 
 @NEEDS_COMPILER
 def test_a_build_is_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "g++ -pipe")
     assert "portable" in choose(EngineConfig(engine="portable")).engine.name
     (kept,) = fresh.iterdir()
     native.load.cache_clear()

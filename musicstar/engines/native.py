@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -147,7 +148,7 @@ def _build(path: Path, flags: Sequence[str]) -> None:
     from torch.utils import cpp_extension
 
     compiler = cpp_extension.get_cxx_compiler() or "named by CXX"
-    if shutil.which(compiler) is None:
+    if not (words := shlex.split(compiler)) or shutil.which(words[0]) is None:
         raise Unavailable(f"there is no C++ compiler {compiler} to build it with")
     LOG.info("building the WaveNet engine with %s; this happens once", compiler)
     path.parent.mkdir(parents=True, exist_ok=True)
