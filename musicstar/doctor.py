@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import platform
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +52,14 @@ def examine() -> list[Finding]:
     """
     config = EngineConfig.from_environment()
     chosen = choose(config)
-    compiler = os.environ.get("CXX") or "c++"
+    named, compiler = native.compiler()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     threads = f"{config.threads or torch.get_num_threads()} of {cores()} cores"
     return [
         Finding("Python, PyTorch", f"{platform.python_version()}, {torch.__version__}"),
         Finding("processor", processor_name()),
         Finding("GPU", gpu),
-        Finding("C++ compiler", shutil.which(compiler) or f"none ({compiler} is not on the path)"),
+        Finding("C++ compiler", compiler or f"none ({named} is not on the path)"),
         Finding("WaveNet engine", f"{chosen.engine.name}: {chosen.why}"),
         Finding("threads", threads),
         Finding("builds are kept in", str(native.cache_folder())),

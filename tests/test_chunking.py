@@ -8,9 +8,10 @@ import torch
 
 from musicstar.audio import SAMPLE_RATE
 from musicstar.chunking import Chunking, Plan
-from musicstar.generate import Line, perform
+from musicstar.engines.unrolled import UnrolledEngine
+from musicstar.generate import Line, perform, suited
 from musicstar.wavenet import Decoder
-from tests.decoders import TINY, decoder_of, latents_of
+from tests.decoders import PAPER, SMALL, TINY, decoder_of, latents_of
 
 
 def deaf_decoder() -> Decoder:
@@ -103,3 +104,22 @@ def test_what_cannot_be_is_refused() -> None:
         Chunking(chunk_s=1, overlap_s=2)
     with pytest.raises(ValueError, match="none below 0"):
         Chunking(search_s=-0.1)
+
+
+@pytest.mark.parametrize(("at_once", "chunk_s"), [(16, 0.65), (32, 0.35), (512, 0.3)])
+def test_a_large_decoder_is_cut_into_chunks_that_keep_its_engine_busy(at_once: int, chunk_s: float) -> None:
+    engine = UnrolledEngine()
+    engine.at_once = at_once
+    line = Line(decoder=decoder_of(PAPER), latents=latents_of(1, 200, 64)[0])
+    chosen = suited([line], engine, total=line.samples)
+    assert chosen is not None
+    assert chosen.chunk_s == pytest.approx(chunk_s)
+    assert suited([line] * at_once, engine, total=at_once * line.samples) is None
+
+
+def test_small_decoders_and_short_clips_are_not_cut() -> None:
+    engine = UnrolledEngine()
+    small = Line(decoder=decoder_of(SMALL), latents=latents_of(1, 200, 64)[0])
+    assert suited([small], engine, total=small.samples) is None
+    short = Line(decoder=decoder_of(PAPER), latents=latents_of(1, 10, 64)[0])
+    assert suited([short], engine, total=short.samples) is None

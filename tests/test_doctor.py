@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 
 import pytest
 import torch
@@ -43,6 +44,22 @@ def test_the_engine_and_its_reason_are_told(
     assert found["WaveNet engine"].startswith("torch: there is no C++ compiler no-such-compiler")
     assert found["C++ compiler"].startswith("none")
     native.load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (f"{sys.executable} -pipe", sys.executable),
+        (" ", "none (named by CXX is not on the path)"),
+        ('g++ "', 'none (g++ " is not on the path)'),
+    ],
+)
+def test_a_compiler_may_have_arguments(
+    named: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSICSTAR_ENGINE", "torch")
+    monkeypatch.setenv("CXX", named)
+    assert told(capsys)["C++ compiler"] == said
 
 
 def test_what_cannot_be_asked_for_is_refused(

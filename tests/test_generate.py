@@ -3,15 +3,17 @@
 import itertools
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor
 
-from musicstar.engines.unrolled import UnrolledEngine
-from musicstar.generate import Line, generate, play, suited
-from tests.decoders import PAPER, SMALL, TINY, decoder_of, latents_of
+from musicstar.engines.base import Ask, Said
+from musicstar.engines.unrolled import UnrolledEngine, UnrolledStream
+from musicstar.generate import TOGETHER, Line, generate, play
+from tests.decoders import TINY, decoder_of, latents_of
 
 
 @pytest.fixture(params=["torch", "auto"], autouse=True)
@@ -117,22 +119,17 @@ def test_what_does_not_fit_is_refused() -> None:
             generate(decoder, latents_of(1, 1), temperature=temperature)
 
 
-@pytest.mark.parametrize(("at_once", "seconds", "chunk_s"), [(16, 10.0, 0.65), (32, 10.0, 0.35), (512, 10.0, 0.3)])
-def test_a_large_decoder_is_cut_into_chunks_that_keep_its_engine_busy(
-    at_once: int, seconds: float, chunk_s: float
-) -> None:
-    engine = UnrolledEngine()
+@pytest.mark.parametrize(("at_once", "together"), [(2, TOGETHER), (TOGETHER + 9, TOGETHER + 9)])
+def test_no_more_play_at_once_than_pays(at_once: int, together: int) -> None:
+    class Counting(UnrolledEngine):
+        most = 0
+
+        def play(self, asks: Sequence[Ask[UnrolledStream]], steps: int, *, logits: bool = False) -> list[Said]:
+            self.most = max(self.most, len(asks))
+            return super().play(asks, steps, logits=logits)
+
+    engine = Counting()
     engine.at_once = at_once
-    line = Line(decoder=decoder_of(PAPER), latents=latents_of(1, round(20 * seconds), 64)[0])
-    chosen = suited([line], engine, total=line.samples)
-    assert chosen is not None
-    assert chosen.chunk_s == pytest.approx(chunk_s)
-    assert suited([line] * at_once, engine, total=at_once * line.samples) is None
-
-
-def test_small_decoders_and_short_clips_are_not_cut() -> None:
-    engine = UnrolledEngine()
-    small = Line(decoder=decoder_of(SMALL), latents=latents_of(1, 200, 64)[0])
-    assert suited([small], engine, total=small.samples) is None
-    short = Line(decoder=decoder_of(PAPER), latents=latents_of(1, 10, 64)[0])
-    assert suited([short], engine, total=short.samples) is None
+    decoder, latents = decoder_of(TINY), latents_of(1, 1)[0]
+    play([Line(decoder=decoder, latents=latents)] * (TOGETHER + 20), engine=engine)
+    assert engine.most == together

@@ -32,8 +32,14 @@ template <class T> struct Decoder : AnyDecoder {
     const int C = channels, S = sizes.skip;
     const Pairs pairs{C, width};
     const auto scale = [](int r) { return r % PANEL < LANES ? -LOG2E : -2 * LOG2E; };
+    const float *taps = from.next(), *first = from.next();
+    past_tap.assign(width, 0.0f), present_tap = past_tap;
+    for (int c = 0; c < C; c++) past_tap[c] = taps[2 * c], present_tap[c] = taps[2 * c + 1];
+    widen(first_bias, first, C);
+    const float* first_skips = from.next();
+    widen(skip_bias, from.next(), S);
+    first_skip.pack(weights, S, width, [&](int r, int k) { return k < C ? first_skips[size_t(r) * C + k] : 0.0f; });
     std::vector<const float*> condition_weights;
-    skip_bias.assign(skip, 0.0f);
     condition_bias.assign(size_t(layers) * pairs.rows() + skip, 0.0f);
     for (int i = 0; i < layers; i++) {
       const float *weight = from.next(), *bias = from.next();
@@ -57,13 +63,6 @@ template <class T> struct Decoder : AnyDecoder {
       });
       for (int r = 0; r < S; r++) skip_bias[r] += bias_of_skip[r];
     }
-    const float *taps = from.next(), *first = from.next();
-    past_tap.assign(width, 0.0f), present_tap = past_tap;
-    for (int c = 0; c < C; c++) past_tap[c] = taps[2 * c], present_tap[c] = taps[2 * c + 1];
-    widen(first_bias, first, C);
-    const float *skip_weight = from.next(), *bias_of_skip = from.next();
-    for (int r = 0; r < S; r++) skip_bias[r] += bias_of_skip[r];
-    first_skip.pack(weights, S, width, [&](int r, int k) { return k < C ? skip_weight[size_t(r) * C + k] : 0.0f; });
     condition_weights.push_back(from.next());
     const float *hidden_latent_bias = from.next(), *fc = from.next(), *fc_bias = from.next();
     for (int r = 0; r < S; r++)
@@ -80,7 +79,7 @@ template <class T> struct Decoder : AnyDecoder {
       const int row = pairs.row(r % pairs.rows());
       return row < 0 ? 0.0f : scale(r) * condition_weights[r / pairs.rows()][size_t(row) * latent + k];
     });
-    weights.shrink_to_fit();
+    weights.shrink_to_fit(), weights_of_conditions.shrink_to_fit();
   }
 };
 
@@ -197,7 +196,6 @@ template <class T> struct Band {
         oldest[at] = int(streams[b]->time % net.dilations[i]);
         copy(&conditions[at * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W], 2 * W);
       }
-      streams[b]->time += steps;
     }
   }
 
@@ -248,15 +246,15 @@ template <class T> struct Band {
       }
     }
     const Packed<T>& causal = net.causal[layer];
-    float* sum = sums.values.data();
     if (span(layer) == 1) {
-      multiply<T>(causal, {past, narrow}, count, sum);
+      multiply<T>(causal, {past, narrow}, count, sums[0]);
     } else {
-      sum = &begun[size_t(layer) * ahead * count * 2 * W];
-      if (now) multiply<T>(causal, {past}, now * count, sum);
-      sum += size_t(time % span(layer)) * count * 2 * W;
-      multiply<T, true>(causal.from(W), {narrow}, count, sum);
+      float* first = &begun[size_t(layer) * ahead * count * 2 * W];
+      if (now) multiply<T>(causal, {past}, now * count, first);
+      const float* own = first + size_t(time % span(layer)) * count * 2 * W;
+      multiply<T, true>(causal.from(W), {narrow}, count, sums[0], own);
     }
+    const float* sum = sums[0];
     const float* more = &conditions[size_t(layer) * count * 2 * W];
     for (int b = 0; b < count; b++, sum += 2 * W, more += 2 * W)
       for (int c = 0; c < W; c += LANES)
@@ -313,6 +311,7 @@ template <class T> void Stream<T>::play(const Item* items, int count, int steps)
       if (item.logits) std::copy(odds, odds + CLASSES, item.logits + size_t(t) * CLASSES);
     }
   }
+  for (Stream<T>* stream : band.streams) stream->time += steps;
 }
 
 }  // namespace

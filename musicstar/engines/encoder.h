@@ -90,9 +90,9 @@ struct AnyReading {
 };
 
 template <class T> struct Reading : AnyReading {
-  // What a thread takes at once: its sums stay in the second cache, which is larger where vectors are; and what all
-  // layers do, so that what lies between them does not grow with the clip.
-  static constexpr int MOMENTS = LANES > 8 ? 192 : 96, BLOCK = 8192;
+  // What a thread takes at once: its sums stay in its second cache, which is larger where vectors are.
+  static constexpr int MOMENTS = LANES > 8 ? 192 : 96;
+  static constexpr int BLOCK = 8192;  // and all layers, so that what lies between them does not grow with the clip
   const Encoder<T>& net;
   struct Inputs {
     Array<T> x;        // as the products take them

@@ -48,14 +48,14 @@ class InstructionSet:
     needs : as Linux lists them in /proc/cpuinfo
     flags : of the compiler
     bfloat16 : whether products of bfloat16 have an instruction of their own; elsewhere they are slower than float32
-    streams : how many a thread plays at once before more of them gain nothing: the faster it works, the more of them
-        there must be to be worth the weights that come by for each sample
+    streams_per_thread : so many are played at once before more gain nothing: the faster a thread works, the more of
+        them are worth the weights that come by for each sample
     """
 
     needs: frozenset[str]
     flags: tuple[str, ...]
     bfloat16: bool = False
-    streams: int = 8
+    streams_per_thread: int = 8
 
 
 _AVX2 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
@@ -66,12 +66,12 @@ SETS = {
         _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
         ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
         bfloat16=True,
-        streams=16,
+        streams_per_thread=16,
     ),
     "avx512-bf16": InstructionSet(
-        _AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True, streams=16
+        _AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True, streams_per_thread=16
     ),
-    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",), streams=16),
+    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",), streams_per_thread=16),
     "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
     "portable": InstructionSet(frozenset(), ()),
 }
@@ -132,6 +132,16 @@ def load(name: str) -> "Library":
     return library
 
 
+def compiler() -> tuple[str, str | None]:
+    """The C++ compiler as CXX names it, with arguments or without, by default `c++`; and where it is, if anywhere."""
+    named = os.environ.get("CXX", "c++").strip()
+    try:
+        words = shlex.split(named)
+    except ValueError:  # a quotation without its end
+        words = []
+    return named or "named by CXX", shutil.which(words[0]) if words else None
+
+
 def _is_whole(path: Path) -> bool:
     """Whether a build is there as it was made: loading what has been cut short or damaged would end the process."""
     try:
@@ -147,10 +157,10 @@ def _build(path: Path, flags: Sequence[str]) -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils import cpp_extension
 
-    compiler = cpp_extension.get_cxx_compiler() or "named by CXX"
-    if not (words := shlex.split(compiler)) or shutil.which(words[0]) is None:
-        raise Unavailable(f"there is no C++ compiler {compiler} to build it with")
-    LOG.info("building the WaveNet engine with %s; this happens once", compiler)
+    named, found = compiler()
+    if found is None:
+        raise Unavailable(f"there is no C++ compiler {named} to build it with")
+    LOG.info("building the WaveNet engine with %s; this happens once", named)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder, _ninja_found():
         cpp_extension.load(
@@ -228,7 +238,7 @@ class Library:
             sizes = len(dilations), config.channels, module.config.skip_channels, config.latent_channels
             parts = ["causal", "condition", "residual", "skip"]
             names = [f"layers.{i}.{part}" for i in range(len(dilations)) for part in parts]
-            names += ["first_conv", "skip_conv", "condition", "fc", "logits"]
+            names = ["first_conv", "skip_conv", *names, "condition", "fc", "logits"]
         else:
             kind, dilations = "encoder", module.config.dilations
             sizes = len(dilations), config.channels, config.pool, int(module.config.kind == "glu")
@@ -284,9 +294,9 @@ class NativeEngine:
 
     def __init__(self, instructions: str, *, bfloat16: bool = False, threads: int = 0) -> None:
         self._library = load(instructions)
-        self._bfloat16, self._threads, self._streams = bfloat16, threads, SETS[instructions].streams
+        self._bfloat16, self._threads, self._set = bfloat16, threads, SETS[instructions]
         # Decoders of few streams gain by half the memory; encoders, which read weights once, need the instruction.
-        self._encoder_bfloat16 = bfloat16 and SETS[instructions].bfloat16
+        self._encoder_bfloat16 = bfloat16 and self._set.bfloat16
         self.name = f"native, {instructions}, {'bfloat16' if bfloat16 else 'float32'}"
 
     @property
@@ -296,7 +306,7 @@ class NativeEngine:
 
     @property
     def at_once(self) -> int:
-        return self._streams * self.threads
+        return self._set.streams_per_thread * self.threads
 
     def stream(self, decoder: Decoder) -> NativeStream:
         return NativeStream(self._library, decoder, bfloat16=self._bfloat16)

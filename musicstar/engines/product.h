@@ -59,20 +59,23 @@ struct bfloat16 {
   }
 };
 
-// `STEP` columns of an activation are multiplied at once. So FEW streams wait for weights more than they work.
+// `STEP` columns of an activation are multiplied at once. Up to FEW streams wait for weights more than they work.
 template <class T> struct Column;
 
 template <> struct Column<float> {
-  static constexpr int STEP = 1, FEW = LANES > 8 ? 8 : 3;
+  static constexpr int STEP = 1, FEW = LANES > 8 ? 16 : 3;
   typedef Vec Weights;
   static Weights weights(const float* w) { return load(w); }
   static Vec add(Vec sum, Weights w, const float* x) { return sum + w * *x; }
 };
 
 template <> struct Column<bfloat16> {
-  static constexpr int STEP = 2;
+#if defined(__AVX512BF16__) || defined(TILES)
+  static constexpr int STEP = 2, FEW = 8;
+#else
+  static constexpr int STEP = 2, FEW = 0;
+#endif
 #if defined(__AVX512BF16__)
-  static constexpr int FEW = 8;
   typedef __m512bh Weights;
   static Weights weights(const bfloat16* w) { return (__m512bh)_mm512_loadu_si512(w); }
   static Vec add(Vec sum, Weights w, const bfloat16* x) {
@@ -81,7 +84,6 @@ template <> struct Column<bfloat16> {
     return (Vec)_mm512_dpbf16_ps((__m512)sum, w, (__m512bh)_mm512_set1_epi32(pair));
   }
 #else
-  static constexpr int FEW = 0;
   struct Weights {
     Vec even, odd;
   };
@@ -103,8 +105,9 @@ template <> struct Column<bfloat16> {
 
 constexpr int padded(int n) { return (n + PANEL - 1) / PANEL * PANEL; }
 
+constexpr size_t CACHE_LINE = 64, LARGE_PAGE = size_t(2) << 20;
+
 template <class T, size_t ALIGNMENT> struct Aligned {
-  static constexpr size_t LARGE_PAGE = size_t(2) << 20;
   typedef T value_type;
   template <class U> struct rebind {
     typedef Aligned<U, ALIGNMENT> other;
@@ -115,7 +118,7 @@ template <class T, size_t ALIGNMENT> struct Aligned {
     const size_t bytes = (n * sizeof(T) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     void* p = ::operator new(bytes, std::align_val_t(ALIGNMENT));
 #if defined(MADV_HUGEPAGE)
-    if (ALIGNMENT == LARGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+    if constexpr (ALIGNMENT == LARGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE);
 #endif
     return static_cast<T*>(p);
   }
@@ -123,9 +126,9 @@ template <class T, size_t ALIGNMENT> struct Aligned {
   template <class U> bool operator==(const Aligned<U, ALIGNMENT>&) const { return true; }
   template <class U> bool operator!=(const Aligned<U, ALIGNMENT>&) const { return false; }
 };
-template <class T> using Array = std::vector<T, Aligned<T, 64>>;
+template <class T> using Array = std::vector<T, Aligned<T, CACHE_LINE>>;
 // What comes by for every sample lies in large pages: of small ones it takes more than a processor keeps addresses of.
-template <class T> using Large = std::vector<T, Aligned<T, Aligned<T, 64>::LARGE_PAGE>>;
+template <class T> using Large = std::vector<T, Aligned<T, LARGE_PAGE>>;
 
 // Weights from some column on; the panels' beginnings are `apart` values from each other.
 template <class T> struct Part {
@@ -136,7 +139,7 @@ template <class T> struct Part {
 };
 
 // Weights given row by row. Those of a network lie behind each other in the order of their use, so that what is fetched
-// beyond the last of one product is the first of the next.
+// beyond the end of a product most often belongs to the next.
 template <class T> struct Packed {
   const Large<T>* all = nullptr;
   size_t begin = 0;
@@ -159,18 +162,18 @@ template <class T> struct Source {
   int columns;
 };
 
-// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart; FURTHER, what is there is added to.
-template <class T, int N, int P, bool FURTHER>
+// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart, or what was BEGUN and W x.
+template <class T, int N, int P, bool BEGUN>
 void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
-          float* out, size_t row) {
+          float* out, size_t row, const float* begun) {
   constexpr int STEP = Column<T>::STEP;
   Vec sum[P][2][N] = {};
-  if constexpr (FURTHER) {
+  if constexpr (BEGUN) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
       for (int p = 0; p < P; p++) {
-        const float* from = out + (first + n) * row + p * PANEL;
+        const float* from = begun + (first + n) * row + p * PANEL;
         sum[p][0][n] = load(from), sum[p][1][n] = load(from + LANES);
       }
   }
@@ -201,29 +204,31 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 }
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
-template <class T, int N, bool FURTHER>
-void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first, float* out, int from, int to,
-            int block, int blocks) {
+template <class T, int N, bool BEGUN>
+void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first, float* out, const float* begun,
+            int from, int to, int block, int blocks) {
   constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
   int columns = 0;
   for (int s = 0; s < count; s++) columns += sources[s].columns;
   const size_t bytes = size_t(PANEL) * columns * sizeof(T);
   const auto ahead = [&](int r) { return reinterpret_cast<const char*>(w.panel(r)) + bytes * block / blocks; };
   const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
+  const auto rows = [&](int r, auto together) {
+    constexpr int p = decltype(together)::value;
+    tile<T, N, p, BEGUN>(w.panel(r), w.apart, ahead(r + p * PANEL), share, sources, count, first, out + r, w.rows,
+                         BEGUN ? begun + r : nullptr);
+  };
   int r = from;
-  for (; r + P * PANEL <= to; r += P * PANEL)
-    tile<T, N, P, FURTHER>(w.panel(r), w.apart, ahead(r + P * PANEL), share, sources, count, first, out + r, w.rows);
-  for (; r < to; r += PANEL)
-    tile<T, N, 1, FURTHER>(w.panel(r), w.apart, ahead(r + PANEL), share, sources, count, first, out + r, w.rows);
+  for (; r + P * PANEL <= to; r += P * PANEL) rows(r, std::integral_constant<int, P>());
+  for (; r < to; r += PANEL) rows(r, std::integral_constant<int, 1>());
 }
 
 #if defined(TILES)
 // Products by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
-// such tiles of weights beside each other. The last tile of streams begins early enough to be full, and goes together
-// with the one before it: what they have in common both add up from the same beginnings.
-template <bool FURTHER>
+// such tiles of weights beside each other. The last tile of streams begins early enough to be full.
+template <bool BEGUN>
 void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
-                       float* out) {
+                       float* out, const float* begun) {
   constexpr int TILE = 16, COLUMNS = 32;
   static_assert(PANEL == 2 * TILE, "a panel is two tiles");
   const int full = std::min(streams, TILE);
@@ -237,24 +242,22 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
   // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
   __asm__ volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
-  const int tiles = (streams + TILE - 1) / TILE;
   const size_t row = size_t(w.rows) * sizeof(float);
   for (int r = 0; r < w.rows; r += PANEL)
-    for (int t = 0, some = 2 - tiles % 2; t < tiles; t += some, some = 2) {
-      const int a = std::min(t * TILE, streams - full), b = std::min((t + 1) * TILE, streams - full);
-      float *to_a = out + size_t(a) * w.rows + r, *to_b = out + size_t(b) * w.rows + r;
+    for (int first = 0; first < streams; first += 2 * TILE) {
+      const int a = std::min(first, streams - full), b = std::min(first + TILE, streams - full);
+      const size_t at_a = size_t(a) * w.rows + r, at_b = size_t(b) * w.rows + r;
       const bfloat16* panel = w.panel(r);
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
-      if (FURTHER) {
-        _tile_loadd(0, to_a, row);
-        _tile_loadd(1, to_a + TILE, row);
-        if (some == 2) {
-          _tile_loadd(2, to_b, row);
-          _tile_loadd(3, to_b + TILE, row);
-        }
+      if constexpr (BEGUN) {
+        _tile_loadd(0, begun + at_a, row);
+        _tile_loadd(1, begun + at_a + TILE, row);
+        _tile_loadd(2, begun + at_b, row);
+        _tile_loadd(3, begun + at_b + TILE, row);
+      } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
       }
       for (const auto& source : sources) {
         const size_t step = source.apart * sizeof(bfloat16);
@@ -264,29 +267,33 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
           _tile_loadd(4, source.x + a * source.apart + k, step);
           _tile_dpbf16ps(0, 4, 6);
           _tile_dpbf16ps(1, 4, 7);
-          if (some == 1) continue;
+          if (a == b) continue;
           _tile_loadd(5, source.x + b * source.apart + k, step);
           _tile_dpbf16ps(2, 5, 6);
           _tile_dpbf16ps(3, 5, 7);
         }
       }
-      _tile_stored(0, to_a, row);
-      _tile_stored(1, to_a + TILE, row);
-      if (some == 1) continue;
-      _tile_stored(2, to_b, row);
-      _tile_stored(3, to_b + TILE, row);
+      _tile_stored(0, out + at_a, row);
+      _tile_stored(1, out + at_a + TILE, row);
+      if (a == b) continue;
+      _tile_stored(2, out + at_b, row);
+      _tile_stored(3, out + at_b + TILE, row);
     }
   _tile_release();
   __asm__ volatile("" : : : "memory");
 }
 #endif
 
-// out[streams][rows] = W x, or what is there and W x. Weights, the larger part, come by once; all streams pass while a
-// panel is at hand.
-template <class T, bool FURTHER = false>
-void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int streams, float* out) {
+// out[streams][rows] = W x, or begun[streams][rows] and W x. Weights, the larger part, come by once; all streams pass
+// while a panel is at hand.
+template <class T, bool BEGUN = false>
+void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int streams, float* out,
+              const float* begun = nullptr) {
 #if defined(TILES)
-  if constexpr (std::is_same<T, bfloat16>::value) return multiply_in_tiles<FURTHER>(w, given, streams, out);
+  if constexpr (std::is_same<T, bfloat16>::value) {
+    multiply_in_tiles<BEGUN>(w, given, streams, out, begun);
+    return;
+  }
 #endif
   const Source<T>* sources = given.begin();
   const int count = int(given.size()), blocks = (streams + MOST - 1) / MOST;
@@ -295,7 +302,7 @@ void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int stre
     for (int b = 0, first = 0; b < blocks; b++) {
       const int n = (streams - first + blocks - b - 1) / (blocks - b);
       const auto run = [&](auto width) {
-        panels<T, decltype(width)::value, FURTHER>(w, sources, count, first, out, r, r + height, b, blocks);
+        panels<T, decltype(width)::value, BEGUN>(w, sources, count, first, out, begun, r, r + height, b, blocks);
       };
       switch (n) {
         case 1: run(std::integral_constant<int, 1>()); break;
