@@ -102,7 +102,10 @@ def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path) -> None
     """However often it is interrupted."""
     words = [sys.executable, "-m", "musicstar", "translate", *[str(MIXTURE.with_name(f"00{n}.3.flac")) for n in (1, 2)]]
     words += ["--to", "cv", "--method", "mixture", "--jobs", "2", "--out", str(tmp_path / "out")]
+    # What a shell runs in the background ignores interruptions, and so would what is started by it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        signal.signal(signal.SIGINT, before)
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
         while len(workers := children.read_text(encoding="ascii").split()) < 3:
             time.sleep(0.05)
