@@ -38,7 +38,8 @@ constexpr int LANES = 8, MOST = 6, NEAR = 3;
 constexpr int LANES = 4, MOST = 4, NEAR = 3;
 #endif
 // A panel is two vectors of rows, MOST streams wide: as many accumulators as registers hold beside the operands. The
-// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2).
+// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2); of two lines for a
+// column one, for processors fetch lines in pairs.
 constexpr int PANEL = 2 * LANES, CLASSES = 256, START = CLASSES;
 
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -181,8 +182,7 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
     const T* x[N];
     for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
     for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
-      if (P == 1)
-        for (int line = 0; line < share; line += 64) __builtin_prefetch(ahead + line, 0, NEAR);
+      if (P == 1) __builtin_prefetch(ahead, 0, NEAR);
 #pragma GCC unroll 8
       for (int p = 0; p < P; p++) {
         const auto low = Column<T>::weights(w + p * panel), high = Column<T>::weights(w + p * panel + LANES * STEP);
@@ -213,14 +213,13 @@ void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first,
   const size_t bytes = size_t(PANEL) * columns * sizeof(T);
   const auto ahead = [&](int r) { return reinterpret_cast<const char*>(w.panel(r)) + bytes * block / blocks; };
   const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
-  const auto rows = [&](int r, auto together) {
-    constexpr int p = decltype(together)::value;
-    tile<T, N, p, BEGUN>(w.panel(r), w.apart, ahead(r + p * PANEL), share, sources, count, first, out + r, w.rows,
-                         BEGUN ? begun + r : nullptr);
-  };
   int r = from;
-  for (; r + P * PANEL <= to; r += P * PANEL) rows(r, std::integral_constant<int, P>());
-  for (; r < to; r += PANEL) rows(r, std::integral_constant<int, 1>());
+  for (; r + P * PANEL <= to; r += P * PANEL)
+    tile<T, N, P, BEGUN>(w.panel(r), w.apart, ahead(r + P * PANEL), share, sources, count, first, out + r, w.rows,
+                         BEGUN ? begun + r : nullptr);
+  for (; r < to; r += PANEL)
+    tile<T, N, 1, BEGUN>(w.panel(r), w.apart, ahead(r + PANEL), share, sources, count, first, out + r, w.rows,
+                         BEGUN ? begun + r : nullptr);
 }
 
 #if defined(TILES)
