@@ -38,8 +38,8 @@ constexpr int LANES = 8, MOST = 6, NEAR = 3;
 constexpr int LANES = 4, MOST = 4, NEAR = 3;
 #endif
 // A panel is two vectors of rows, MOST streams wide: as many accumulators as registers hold beside the operands. The
-// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2); of two lines for a
-// column one, for processors fetch lines in pairs.
+// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2); of two lines for
+// a column one, for processors fetch lines in pairs.
 constexpr int PANEL = 2 * LANES, CLASSES = 256, START = CLASSES;
 
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
