@@ -204,7 +204,7 @@ template <class T> struct Band {
     for (int b = 0; b < count; b++)
       for (int r = 0; r < net.skip; r += LANES) {
         const Vec v = load(&values.values[size_t(b) * net.skip + r]) + load(bias(b) + r);
-        store_as(hidden[b] + r, v > 0.0f ? v : Vec{});
+        store_as(hidden[b] + r, rectified(v));
       }
   }
 

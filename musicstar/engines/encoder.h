@@ -92,47 +92,68 @@ struct AnyReading {
 template <class T> struct Reading : AnyReading {
   // What a thread takes at once: its sums stay in its second cache, which is larger where vectors are.
   static constexpr int MOMENTS = LANES > 8 ? 192 : 96;
-  static constexpr int BLOCK = 8192;  // and all layers, so that what lies between them does not grow with the clip
-  const Encoder<T>& net;
-  struct Inputs {
-    Array<T> x;        // as the products take them
-    Array<float> sum;  // as updates are added to them; empty where both are one
-  };
-  std::vector<Inputs> inputs;
-  std::vector<float> levels{0.0f};
-  Array<float> mean;
-  int heard = 0;
-
-  explicit Reading(const Encoder<T>& net_) : net(net_), inputs(net_.layers), mean(net_.width, 0.0f) {
-    for (int i = 0; i < net.layers; i++) {
-      const size_t before = size_t(net.dilations[i]) * net.width;
-      inputs[i].x.assign(before, T(0.0f));
-      if (separate) inputs[i].sum.assign(before, 0.0f);
-    }
-  }
-
+  static constexpr int BLOCK = 1536;  // and all layers, so that what lies between them does not grow with the clip
   static constexpr bool separate = !std::is_same<T, float>::value;
 
-  // `size` values from one on, zeros where there are no more. A vector would go value by value.
-  template <class Value> static Array<Value> part(const Array<Value>& of, size_t from, size_t size) {
-    Array<Value> some(size);
-    const size_t there = std::min(size, of.size() - from);
-    if (there) std::memcpy(some.data(), of.data() + from, there * sizeof(Value));
-    return some;
+  // One moment: `x` as products take it, `sum` as updates are added to it. In float32 both are one.
+  struct Place {
+    T* x;
+    float* sum;
+    void set(int c, Vec v) const {
+      store(sum + c, v);
+      if (separate) store_as(x + c, v);
+    }
+  };
+
+  // A ring of as many moments as can wait; the earliest is number 0.
+  struct Inputs {
+    size_t size = 0, width = 0, begin = 0, held = 0;
+    Array<T> x;
+    Array<float> sum;
+
+    void hold(size_t size_, size_t width_) {
+      size = size_, width = width_;
+      x.resize(size * width);
+      if (separate) sum.resize(size * width);
+    }
+    size_t at(size_t moment) const {
+      const size_t place = begin + moment;
+      return place < size ? place : place - size;
+    }
+    // How many moments from this one on lie behind each other.
+    size_t run(size_t moment) const { return size - at(moment); }
+    Place operator[](size_t moment) {
+      const size_t place = at(moment) * width;
+      if constexpr (separate) return {&x[place], &sum[place]};
+      else return {&x[place], &x[place]};
+    }
+    void silence(size_t moments) {
+      for (; moments; moments--, held++)
+        for (size_t c = 0; c < width; c += LANES) (*this)[held].set(c, Vec{});
+    }
+    void release(size_t moments) { begin = at(moments), held -= moments; }
+  };
+
+  const Encoder<T>& net;
+  std::vector<Inputs> inputs;  // of each layer, and what the last one gives
+  std::vector<float> levels{0.0f};
+  Array<float> mean;
+  int threads = 1, pooled = 0, frames = 0;
+  Team* team = nullptr;
+  float* means = nullptr;
+
+  explicit Reading(const Encoder<T>& net_) : net(net_), inputs(net_.layers + 1), mean(net_.width, 0.0f) {
+    size_t most = BLOCK;  // come at once
+    for (int i = 0; i < net.layers; i++) {
+      const size_t d = net.dilations[i];
+      inputs[i].hold((filters(i) ? 6 : 2) * d + std::max(most, d), net.width);
+      inputs[i].silence(d);
+      most = filters(i) ? std::max(4 * d, size_t(BLOCK)) : BLOCK;
+    }
+    inputs[net.layers].hold(most, net.width);
   }
 
-  // Appends to a layer's inputs, taking no more memory than needed; behind the last are zeros.
-  void append(int layer, const Array<float>& values, bool last) {
-    Inputs& to = inputs[layer];
-    const size_t old = to.x.size(), behind = last ? size_t(net.dilations[layer]) * net.width : 0;
-    const size_t size = old + values.size() + behind;
-    to.x = part(to.x, 0, size);
-    for (size_t i = 0; i < values.size(); i += LANES) store_as(&to.x[old + i], load(&values[i]));
-    if (separate) {
-      to.sum = part(to.sum, 0, size);
-      std::copy(values.begin(), values.end(), to.sum.begin() + old);
-    }
-  }
+  bool filters(int layer) const { return net.dilations[layer] <= net.FARTHEST; }
 
   // What one thread works with.
   struct Bench {
@@ -142,32 +163,37 @@ template <class T> struct Reading : AnyReading {
   };
 
   // hidden = ReLU(dilated convolution) at moments `from` and later ones.
-  void convolve(int layer, size_t from, int n, Bench& bench) const {
+  void convolve(int layer, int from, int n, Bench& bench) {
     const size_t W = net.width, d = net.dilations[layer];
-    const T* x = &inputs[layer].x[from * W];
+    Inputs& in = inputs[layer];
     bench.sums.resize(n * W);
-    multiply<T>(net.dilated[layer], {{x, W, int(W)}, {x + d * W, W, int(W)}, {x + 2 * d * W, W, int(W)}}, n,
-                bench.sums.data());
+    for (int m = 0, some; m < n; m += some) {
+      const size_t t = from + m;
+      some = int(std::min({size_t(n - m), in.run(t), in.run(t + d), in.run(t + 2 * d)}));
+      multiply<T>(net.dilated[layer], {{in[t].x, W, int(W)}, {in[t + d].x, W, int(W)}, {in[t + 2 * d].x, W, int(W)}},
+                  some, &bench.sums[m * W]);
+    }
     for (int m = 0; m < n; m++) {
-      bench.at[m] = int(from) + m;
+      bench.at[m] = from + m;
       for (size_t c = 0; c < W; c += LANES) {
         const Vec v = load(&bench.sums[m * W + c]) + load(&net.dilated_bias[layer][c]);
-        store_as(&bench.hidden[m * W + c], v > 0.0f ? v : Vec{});
+        store_as(&bench.hidden[m * W + c], rectified(v));
       }
     }
   }
 
   // The same by filtering, for `n` fours of moments, from the one of number `from` on.
-  void filter(int layer, size_t from, int n, Bench& bench) const {
+  void filter(int layer, int from, int n, Bench& bench) {
     const size_t W = net.width, d = net.dilations[layer], part = n * W;
-    const float* x = inputs[layer].x.data();
     bench.inputs.resize(6 * part), bench.sums.resize(6 * part);
     for (size_t q = 0; q < size_t(n); q++) {
       const size_t four = from + q, first = four / d * 4 * d + four % d;
+      const float* x[6];
+      for (int i = 0; i < 6; i++) x[i] = inputs[layer][first + i * d].sum;
       for (int i = 0; i < 4; i++) bench.at[i * n + q] = int(first + i * d);
       for (size_t c = 0; c < W; c += LANES) {
         Vec v[6];
-        for (int i = 0; i < 6; i++) v[i] = load(x + (first + i * d) * W + c);
+        for (int i = 0; i < 6; i++) v[i] = load(x[i] + c);
         const Vec odd = v[3] - 4.0f * v[1], even = v[4] - 4.0f * v[2];
         const Vec odd2 = 2.0f * (v[3] - v[1]), even2 = v[4] - v[2];
         float* to = &bench.inputs[q * W + c];
@@ -180,8 +206,7 @@ template <class T> struct Reading : AnyReading {
       }
     }
     for (int p = 0; p < 6; p++)
-      multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n,
-                  &bench.sums[p * part]);
+      multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n, &bench.sums[p * part]);
     for (size_t q = 0; q < size_t(n); q++)
       for (size_t c = 0; c < W; c += LANES) {
         Vec m[6];
@@ -191,101 +216,94 @@ template <class T> struct Reading : AnyReading {
         const Vec out[4] = {m[0] + sum1 + sum2, less1 + 2.0f * less2, sum1 + 4.0f * sum2, less1 + 8.0f * less2 + m[5]};
         for (int i = 0; i < 4; i++) {
           const Vec v = out[i] + bias;
-          store_as(&bench.hidden[(i * n + q) * W + c], v > 0.0f ? v : Vec{});
+          store_as(&bench.hidden[(i * n + q) * W + c], rectified(v));
         }
       }
   }
 
-  // What the layer gives at the `n` moments of the bench.
-  void add(int layer, int n, Bench& bench, Array<float>& out) const {
+  // What the layer gives at the `n` moments of the bench, to the next one.
+  void add(int layer, int n, Bench& bench) {
     const size_t W = net.width, d = net.dilations[layer];
     const int rows = net.pointwise[layer].rows;
     bench.sums.resize(size_t(n) * rows);
     multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data());
-    const float* stream;
-    if constexpr (separate) stream = &inputs[layer].sum[d * W];
-    else stream = &inputs[layer].x[d * W];
     const float* bias = net.pointwise_bias[layer].data();
+    Inputs& next = inputs[layer + 1];
     for (int m = 0; m < n; m++) {
       const float* sum = &bench.sums[size_t(m) * rows];
-      const size_t at = bench.at[m] * W;
+      const float* stream = inputs[layer][bench.at[m] + d].sum;
+      const Place given = next[next.held + bench.at[m]];
       for (size_t c = 0; c < W; c += LANES) {
         Vec more;
         if (net.gated_)
           more = (load(sum + 2 * c) + load(bias + 2 * c)) /
                  (1.0f + exp2(within(load(sum + 2 * c + LANES) + load(bias + 2 * c + LANES), 60)));
         else more = load(sum + c) + load(bias + c);
-        store(&out[at + c], load(stream + at + c) + more);
+        given.set(c, load(stream + c) + more);
       }
     }
   }
 
-  // The layer's outputs for as many moments as it can give; their number.
-  int update(int layer, bool last, int threads, Array<float>& out) const {
-    const int W = net.width, d = net.dilations[layer];
-    const bool filtering = d <= net.FARTHEST;
-    const int heard = std::max(int(inputs[layer].x.size() / W) - 2 * d, 0);
-    const int fours = filtering ? heard / (4 * d) * d : 0, ready = filtering && !last ? 4 * fours : heard;
-    constexpr int MOST_FOURS = MOMENTS / 4;
-    const int pieces = (fours + MOST_FOURS - 1) / MOST_FOURS, others = (ready - 4 * fours + MOMENTS - 1) / MOMENTS;
-    out.resize(size_t(ready) * W);
-    share(pieces + others, threads, [&](int piece) {
+  // Gives the next layer what this one can at once, whole fours or, where it has none left, others; how many moments.
+  int update(int layer, bool last) {
+    const int d = net.dilations[layer], waiting = std::max(int(inputs[layer].held) - 2 * d, 0);
+    const int fours = filters(layer) ? std::min(waiting, std::max(4 * d, BLOCK)) / (4 * d) * d : 0;
+    const int others = fours || (filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
+    const int all = fours + others, even = (all + threads - 1) / threads;
+    if (!all) return 0;
+    const int most = std::min(fours ? MOMENTS / 4 : MOMENTS, (even + MOST - 1) / MOST * MOST);
+    team->share((all + most - 1) / most, [&](int piece) {
       static thread_local Bench bench;
-      bench.hidden.resize(size_t(MOMENTS) * W);
-      int n;
-      if (piece < pieces) {
-        const int from = piece * MOST_FOURS, count = std::min(MOST_FOURS, fours - from);
-        if constexpr (!separate) filter(layer, from, count, bench);
-        n = 4 * count;
-      } else {
-        const int from = 4 * fours + (piece - pieces) * MOMENTS;
-        n = std::min(MOMENTS, ready - from);
-        convolve(layer, from, n, bench);
-      }
-      add(layer, n, bench, out);
+      bench.hidden.resize(size_t(MOMENTS) * net.width);
+      const int from = piece * most, n = std::min(most, all - from);
+      if constexpr (!separate)
+        if (fours) filter(layer, from, n, bench);
+      if (!fours) convolve(layer, from, n, bench);
+      add(layer, fours ? 4 * n : n, bench);
     });
-    return ready;
+    inputs[layer].release(4 * fours + others);
+    inputs[layer + 1].held += 4 * fours + others;
+    return 4 * fours + others;
   }
 
-  int read(const uint8_t* codes, int n, bool last, int threads, float* means) override {
-    int frames = 0, from = 0;
-    do {
-      const int some = std::min(BLOCK, n - from);
-      frames += pass(codes + from, some, last && from + some == n, threads, means + size_t(frames) * net.channels);
-      from += some;
-    } while (from < n);
-    return frames;
+  // Takes what waits at a layer through it and all later ones.
+  void flow(int layer, bool last) {
+    if (layer == net.layers) return average();
+    if (last) inputs[layer].silence(net.dilations[layer]);
+    while (update(layer, last)) flow(layer + 1, false);
+    if (last) flow(layer + 1, true);
   }
 
-  int pass(const uint8_t* codes, int n, bool last, int threads, float* means) {
-    const size_t W = net.width;
-    for (int i = 0; i < n; i++) levels.push_back(level(codes[i]));
-    if (last) levels.push_back(0.0f);
-    const int given = std::max(int(levels.size()) - 2, 0);
-    Array<float> values(given * W);
-    for (int t = 0; t < given; t++)
-      for (size_t c = 0; c < W; c += LANES)
-        store(&values[t * W + c], load(&net.first_bias[c]) + load(&net.taps[0][c]) * levels[t] +
-                                      load(&net.taps[1][c]) * levels[t + 1] + load(&net.taps[2][c]) * levels[t + 2]);
-    levels.erase(levels.begin(), levels.begin() + given);
-    for (int i = 0; i < net.layers; i++) {
-      append(i, values, last);
-      Inputs& held = inputs[i];
-      const int ready = update(i, last, threads, values);
-      if (!ready && !last) continue;
-      // What was given is let go of, and the memory with it.
-      const size_t from = ready * W, left = last ? 0 : held.x.size() - from;
-      held.x = part(held.x, from, left);
-      if (separate) held.sum = part(held.sum, from, left);
-    }
-    int frames = 0;
-    for (size_t t = 0; t < values.size() / W; t++) {
-      for (size_t c = 0; c < W; c++) mean[c] += values[t * W + c];
-      if (++heard < net.pool) continue;
-      for (int c = 0; c < net.channels; c++) means[size_t(frames) * net.channels + c] = mean[c] / net.pool;
+  void average() {
+    Inputs& given = inputs[net.layers];
+    for (size_t t = 0; t < given.held; t++) {
+      const float* sum = given[t].sum;
+      for (int c = 0; c < net.width; c++) mean[c] += sum[c];
+      if (++pooled < net.pool) continue;
+      for (int c = 0; c < net.channels; c++) *means++ = mean[c] / net.pool;
       std::fill(mean.begin(), mean.end(), 0.0f);
-      heard = 0, frames++;
+      pooled = 0, frames++;
     }
+    given.release(given.held);
+  }
+
+  int read(const uint8_t* codes, int n, bool last, int threads_, float* means_) override {
+    Team others(threads_);
+    team = &others, threads = threads_, means = means_, frames = 0;
+    int from = 0;
+    do {
+      const int to = std::min(from + BLOCK, n);
+      while (from < to) levels.push_back(level(codes[from++]));
+      if (last && to == n) levels.push_back(0.0f);
+      const int given = std::max(int(levels.size()) - 2, 0);
+      for (int t = 0; t < given; t++, inputs[0].held++)
+        for (int c = 0; c < net.width; c += LANES)
+          inputs[0][inputs[0].held].set(
+              c, load(&net.first_bias[c]) + load(&net.taps[0][c]) * levels[t] +
+                     load(&net.taps[1][c]) * levels[t + 1] + load(&net.taps[2][c]) * levels[t + 2]);
+      levels.erase(levels.begin(), levels.begin() + given);
+      flow(0, last && to == n);
+    } while (from < n);
     return frames;
   }
 };

@@ -124,6 +124,9 @@ template <class T, size_t ALIGNMENT> struct Aligned {
     return static_cast<T*>(p);
   }
   void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(ALIGNMENT)); }
+  // Values that are not given are not set: memory that nothing is put into is not taken.
+  template <class U> void construct(U* p) { ::new (p) U; }
+  template <class U, class Value> void construct(U* p, const Value& value) { ::new (p) U(value); }
   template <class U> bool operator==(const Aligned<U, ALIGNMENT>&) const { return true; }
   template <class U> bool operator!=(const Aligned<U, ALIGNMENT>&) const { return false; }
 };
@@ -330,10 +333,16 @@ inline Vec exp2(Vec x) {
   return (Vec)((Int)p + ((Int)rounded << 23));
 }
 
+// Whole numbers have a least and a greatest of two in one instruction. Read as such, floats are in order where they are
+// positive, and the other way about, behind all positive ones, where they are negative and the sign counts as a bit.
 inline Vec within(Vec x, float most) {
-  x = x < most ? x : all(most);
-  return x > -most ? x : all(-most);
+  const Int high = (Int)all(most);
+  const Bits low = (Bits)all(-most);
+  const Int below = (Int)x < high ? (Int)x : high;
+  return (Vec)((Bits)below < low ? (Bits)below : low);
 }
+
+inline Vec rectified(Vec x) { return (Vec)((Int)x > 0 ? (Int)x : Int{}); }
 
 constexpr float LOG2E = 1.44269504f;
 

@@ -2,35 +2,81 @@
 
 #pragma once
 
-#include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <exception>
+#include <mutex>
 #include <new>
 #include <thread>
 #include <vector>
 
 namespace {
 
-// Calls work(0), ..., work(pieces - 1), each once, on some threads, of which the caller's own is one; on fewer where no
-// more are to be had.
-template <class Work> void share(int pieces, int threads, Work work) {
-  std::atomic<int> next{0};
-  std::atomic<bool> failed{false};
-  const auto run = [&] {
+// Threads that share work, of which the caller's own is one; fewer than wanted where no more are to be had. To begin
+// one takes longer than many a layer, so they stay, and look out for more a little while before they sleep.
+class Team {
+ public:
+  explicit Team(int threads) {
     try {
-      for (int piece; (piece = next++) < pieces;) work(piece);
-    } catch (const std::bad_alloc&) {
-      failed = true;
+      for (int i = 1; i < threads; i++) others.emplace_back([this] { stand_by(); });
+    } catch (const std::exception&) {
     }
-  };
-  std::vector<std::thread> others;
-  try {
-    for (int i = 1; i < std::min(threads, pieces); i++) others.emplace_back(run);
-  } catch (const std::exception&) {
   }
-  run();
-  for (auto& other : others) other.join();
-  if (failed) throw std::bad_alloc();
-}
+
+  ~Team() {
+    begin(nullptr, nullptr);
+    for (auto& other : others) other.join();
+  }
+
+  // Calls work(0), ..., work(pieces - 1), each once.
+  template <class Work> void share(int pieces, Work work) {
+    std::atomic<int> next{0};
+    std::atomic<bool> failed{false};
+    auto run = [&] {
+      try {
+        for (int piece; (piece = next++) < pieces;) work(piece);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+    };
+    if (pieces > 1) begin([](void* run_) { (*static_cast<decltype(run)*>(run_))(); }, &run);
+    run();
+    while (busy) std::this_thread::yield();
+    if (failed) throw std::bad_alloc();
+  }
+
+ private:
+  typedef void (*Call)(void*);
+  static constexpr int LOOKS = 100;
+  std::vector<std::thread> others;
+  std::mutex mutex;
+  std::condition_variable begun;
+  Call call = nullptr;
+  void* what = nullptr;
+  std::atomic<unsigned> turn{0};
+  std::atomic<int> busy{0};
+
+  void begin(Call call_, void* what_) {
+    call = call_, what = what_, busy = int(others.size());
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      turn++;
+    }
+    begun.notify_all();
+  }
+
+  void stand_by() {
+    for (unsigned seen = 0;; seen++) {
+      for (int look = 0; look < LOOKS && turn == seen; look++) std::this_thread::yield();
+      if (turn == seen) {
+        std::unique_lock<std::mutex> lock(mutex);
+        begun.wait(lock, [&] { return turn != seen; });
+      }
+      if (!call) return;
+      call(what);
+      busy--;
+    }
+  }
+};
 
 }  // namespace

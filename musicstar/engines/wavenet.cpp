@@ -49,7 +49,9 @@ void stream_free(void* stream) { delete static_cast<AnyStream*>(stream); }
 int play(const Item* items, const int32_t* sizes, int count, int steps, int threads) try {
   std::vector<const Item*> bands;
   for (int i = 0; i < count; items += sizes[i++]) bands.push_back(items);
-  share(count, threads, [&](int i) { static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps); });
+  Team(std::min(threads, count)).share(count, [&](int i) {
+    static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps);
+  });
   return 0;
 } catch (const std::bad_alloc&) {
   return -1;
