@@ -11,6 +11,8 @@ struct DecoderSizes {
 };
 
 struct AnyDecoder {
+  AnyDecoder() = default;
+  AnyDecoder(const AnyDecoder&) = delete;  // what is packed knows where its weights are
   virtual ~AnyDecoder() = default;
 };
 

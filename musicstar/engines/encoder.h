@@ -16,6 +16,8 @@ struct EncoderSizes {
 };
 
 struct AnyEncoder {
+  AnyEncoder() = default;
+  AnyEncoder(const AnyEncoder&) = delete;  // what is packed knows where its weights are
   virtual ~AnyEncoder() = default;
 };
 
