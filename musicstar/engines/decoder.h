@@ -115,7 +115,7 @@ int pick(const float* logits, float inverse_temperature, float draw) {
   float odds[CLASSES], blocks[CLASSES / LANES], total = 0.0f;
   for (int block = 0; block < CLASSES / LANES; block++) {
     const Vec less = load(logits + block * LANES) - most;
-    const Vec v = exp2(within(less * (inverse_temperature * LOG2E), 60));
+    const Vec v = exp2<float>(within(less * (inverse_temperature * LOG2E), 60));
     store(&odds[block * LANES], v);
     blocks[block] = 0.0f;
     for (int i = 0; i < LANES; i++) blocks[block] += v[i];
@@ -173,6 +173,7 @@ template <class T> struct Rows {
 template <class T> struct Band {
   static constexpr int AHEAD = 8;
   const Decoder<T>& net;
+  const TilesInUse tiles;
   std::vector<Stream<T>*> streams;
   std::vector<T*> rings;    // of each stream
   std::vector<int> oldest;  // [layer][stream], which moment of a ring is `dilation` ago
@@ -260,8 +261,8 @@ template <class T> struct Band {
     const float* more = &conditions[size_t(layer) * count * 2 * W];
     for (int b = 0; b < count; b++, sum += 2 * W, more += 2 * W)
       for (int c = 0; c < W; c += LANES)
-        store_as(z[b] + c,
-                 gated(load(sum + 2 * c) + load(more + 2 * c), load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
+        store_as(z[b] + c, gated<T>(load(sum + 2 * c) + load(more + 2 * c),
+                                    load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
   }
 
   // What a layer adds to the stream, all but the last one, and to the skips.

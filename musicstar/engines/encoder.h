@@ -238,8 +238,8 @@ template <class T> struct Reading : AnyReading {
       for (size_t c = 0; c < W; c += LANES) {
         Vec more;
         if (net.gated_)
-          more = (load(sum + 2 * c) + load(bias + 2 * c)) /
-                 (1.0f + exp2(within(load(sum + 2 * c + LANES) + load(bias + 2 * c + LANES), 60)));
+          more = quotient<T>(load(sum + 2 * c) + load(bias + 2 * c),
+                             1.0f + exp2<T>(within(load(sum + 2 * c + LANES) + load(bias + 2 * c + LANES), 60)));
         else more = load(sum + c) + load(bias + c);
         given.set(c, load(stream + c) + more);
       }
@@ -255,6 +255,7 @@ template <class T> struct Reading : AnyReading {
     if (!all) return 0;
     const int most = std::min(fours ? MOMENTS / 4 : MOMENTS, (even + MOST - 1) / MOST * MOST);
     team->share((all + most - 1) / most, [&](int piece) {
+      const TilesInUse tiles;
       static thread_local Bench bench;
       bench.hidden.resize(size_t(MOMENTS) * net.width);
       const int from = piece * most, n = std::min(most, all - from);

@@ -226,24 +226,46 @@ void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first,
 }
 
 #if defined(TILES)
-// Products by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
-// such tiles of weights beside each other. The last tile of streams begins early enough to be full.
-template <bool BEGUN>
-void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
-                       float* out, const float* begun) {
-  constexpr int TILE = 16, COLUMNS = 32;
-  static_assert(PANEL == 2 * TILE, "a panel is two tiles");
-  const int full = std::min(streams, TILE);
+constexpr int TILE = 16;
+thread_local int tile_rows = 0;  // what this thread has the matrix unit in shape for
+
+void shape_tiles(int rows) {
+  if (rows == tile_rows) return;
   struct {
     uint8_t palette = 1, start = 0, reserved[14] = {};
     uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
     uint8_t rows[16] = {};
   } shape;
-  for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(full);
+  for (int t = 0; t < 6; t++) shape.rows[t] = uint8_t(rows);
   shape.rows[6] = shape.rows[7] = TILE;
-  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
   __asm__ volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
+  tile_rows = rows;
+}
+#endif
+
+// While it lives, products of its thread find the matrix unit in shape, where there is one.
+struct TilesInUse {
+  ~TilesInUse() {
+#if defined(TILES)
+    if (tile_rows) _tile_release();
+    tile_rows = 0;
+#endif
+  }
+};
+
+#if defined(TILES)
+// Products by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
+// such tiles of weights beside each other. The last tile of streams begins early enough to be full.
+template <bool BEGUN>
+void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
+                       float* out, const float* begun) {
+  constexpr int COLUMNS = 32;
+  static_assert(PANEL == 2 * TILE, "a panel is two tiles");
+  const int full = std::min(streams, TILE);
+  shape_tiles(full);
+  // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
+  __asm__ volatile("" : : : "memory");
   const size_t row = size_t(w.rows) * sizeof(float);
   for (int r = 0; r < w.rows; r += PANEL)
     for (int first = 0; first < streams; first += 2 * TILE) {
@@ -281,7 +303,6 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
       _tile_stored(2, out + at_b, row);
       _tile_stored(3, out + at_b + TILE, row);
     }
-  _tile_release();
   __asm__ volatile("" : : : "memory");
 }
 #endif
@@ -320,17 +341,34 @@ void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int stre
     }
 }
 
-// 2 to the power of x, |x| <= 60: a polynomial on [-1/2, 1/2], the rest goes into the exponent.
-inline Vec exp2(Vec x) {
+// What lies between products is as exact as they are.
+template <class T> constexpr bool brief = std::is_same<T, bfloat16>::value;
+
+// 2 to the power of x, |x| <= 60. A polynomial on [-1/2, 1/2] that is 1 at 0 and wrong by no more than a share of 2e-7,
+// the brief one 1e-4; the rest goes into the exponent.
+template <class T> Vec exp2(Vec x) {
   const Vec shift = all(12582912.0f), rounded = x + shift, f = x - (rounded - shift);
-  Vec p = all(1.5403530e-4f);
-  p = p * f + 1.3333558e-3f;
-  p = p * f + 9.6181291e-3f;
-  p = p * f + 5.5504109e-2f;
-  p = p * f + 2.4022651e-1f;
-  p = p * f + 6.9314718e-1f;
+  Vec p;
+  if (brief<T>) {
+    p = all(5.5009060e-2f);
+    p = p * f + 2.4221097e-1f;
+    p = p * f + 6.9328290e-1f;
+  } else {
+    p = all(1.3202982e-3f);
+    p = p * f + 9.6749524e-3f;
+    p = p * f + 5.5510472e-2f;
+    p = p * f + 2.4022166e-1f;
+    p = p * f + 6.9314659e-1f;
+  }
   p = p * f + 1.0f;
   return (Vec)((Int)p + ((Int)rounded << 23));
+}
+
+template <class T> Vec quotient(Vec a, Vec b) {
+#if defined(__AVX512BF16__)
+  if (brief<T>) return a * (Vec)_mm512_rcp14_ps((__m512)b);
+#endif
+  return a / b;
 }
 
 // Whole numbers have a least and a greatest of two in one instruction. Read as such, floats are in order where they are
@@ -347,9 +385,9 @@ inline Vec rectified(Vec x) { return (Vec)((Int)x > 0 ? (Int)x : Int{}); }
 constexpr float LOG2E = 1.44269504f;
 
 // sigmoid(g) tanh(s), given -log2(e) g and -2 log2(e) s: one division.
-inline Vec gated(Vec g, Vec s) {
-  const Vec eg = exp2(within(g, 60)), es = exp2(within(s, 60));
-  return (1.0f - es) / ((1.0f + eg) * (1.0f + es));
+template <class T> Vec gated(Vec g, Vec s) {
+  const Vec decides = 1.0f + exp2<T>(within(g, 60)), es = exp2<T>(within(s, 60));
+  return quotient<T>(1.0f - es, decides * es + decides);
 }
 
 inline void store_as(float* to, Vec v) { store(to, v); }
