@@ -38,6 +38,7 @@ class Line:
     Attributes
     ----------
     latents : Tensor[latent_channels, N] for N * pool samples
+    left_out : how many samples of the first latent frame and of the last one are not played
     seed : of the draws, whole numbers of at least 0; the same seed, latents and temperature give the same clip in any
         company, on the same engine
     temperature : divides the logits; 1 samples what was learned, 0 picks the most likely code each time
@@ -45,6 +46,7 @@ class Line:
 
     decoder: Decoder
     latents: Tensor
+    left_out: tuple[int, int] = (0, 0)
     seed: tuple[int, ...] = (0,)
     temperature: float = 1.0
 
@@ -58,7 +60,14 @@ class Line:
     @property
     def samples(self) -> int:
         """Its length."""
-        return self.latents.shape[1] * self.decoder.config.pool
+        return self.latents.shape[1] * self.decoder.config.pool - sum(self.left_out)
+
+    def part(self, start: int, end: int) -> "Line":
+        """Some of it, from one sample to another."""
+        pool = self.decoder.config.pool
+        start, end = start + self.left_out[0], end + self.left_out[0]
+        frames = slice(start // pool, math.ceil(end / pool))
+        return replace(self, latents=self.latents[:, frames], left_out=(start % pool, -end % pool))
 
 
 More = Callable[[], Sequence[Tensor] | None]
@@ -69,7 +78,7 @@ class Playing:
 
     Attributes
     ----------
-    codes : Tensor[N * pool], uint8 mu-law codes; those up to `done` are there
+    codes : Tensor[line.samples], uint8 mu-law codes; those up to `done` are there
     """
 
     def __init__(self, line: Line, engine: Engine) -> None:
@@ -86,17 +95,18 @@ class Playing:
 
     @property
     def left_in_frame(self) -> int:
-        """How many samples follow the present latents."""
-        return self.line.decoder.config.pool - self.done % self.line.decoder.config.pool
+        """How many of these follow the present latents."""
+        pool = self.line.decoder.config.pool
+        return min(self.left, pool - (self.line.left_out[0] + self.done) % pool)
 
     def ask(self, steps: int) -> Ask[object]:
         """What it asks of its engine, for `steps` of the samples that are left in the frame."""
-        frame, within = divmod(self.done, self.line.decoder.config.pool)
+        frame, within = divmod(self.line.left_out[0] + self.done, self.line.decoder.config.pool)
         # A draw of 0 would pick the first code of all, however unlikely: a click.
         drawn = torch.rand(steps, generator=self._generator).clamp_(min=2**-25) if self.line.temperature else None
         return Ask(
             stream=self._stream,
-            latents=None if within else self.line.latents[:, frame],
+            latents=None if within and self.done else self.line.latents[:, frame],
             draws=drawn,
             temperature=self.line.temperature or 1.0,
         )
@@ -233,9 +243,9 @@ def perform(
             replace(line, latents=torch.cat([line.latents, latents], 1))
             for line, latents in zip(lines, coming, strict=True)
         ]
-    plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
+    plans = [Plan.of(chunking, line.samples, line.decoder.config.pool) for line in lines]
     chunks = [
-        replace(line, latents=line.latents[:, start:end], seed=(*line.seed, i) if i else line.seed)
+        replace(line.part(start, end), seed=(*line.seed, i) if i else line.seed)
         for plan, line in zip(plans, lines, strict=True)
         for i, (start, end) in enumerate(plan.spans)
     ]
@@ -251,8 +261,8 @@ def suited(lines: Sequence[Line], engine: Engine, *, total: int) -> Chunking | N
     One stream of a small decoder finds its weights in the processor's cache. Those of a large one are fetched anew for
     each sample, which several streams share.
     """
-    total_s, frame_s = total / SAMPLE_RATE, lines[0].decoder.config.pool / SAMPLE_RATE
-    chunk_s = max(SHORTEST_CHUNK_S, math.ceil(total_s / engine.at_once / frame_s) * frame_s)
+    total_s = total / SAMPLE_RATE
+    chunk_s = max(SHORTEST_CHUNK_S, (total_s - len(lines) * Chunking().lead_s) / engine.at_once)
     weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
     return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and total_s > 2 * chunk_s * len(lines) else None
 
