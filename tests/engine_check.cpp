@@ -60,13 +60,13 @@ double encode(int bfloat, int C, int gated, int threads) {
   const EncoderSizes sizes{int(dilations.size()), C, pool, gated};
   void* encoder = encoder_new(bfloat, &sizes, dilations.data(), w.pointers.data());
   void* reading = reading_new(bfloat, encoder);
-  std::vector<float> means(10 * C);
+  std::vector<float> means(100 * C);
   double sum = 0;
   int heard = 0;
-  for (const int n : {1, 7, 300, 120}) {
+  for (const int n : {1, 7, 3300, 1536}) {
     std::vector<uint8_t> codes(n, uint8_t(n));
     heard += n;
-    const int frames = reading_read(reading, codes.data(), n, heard == 428, threads, means.data());
+    const int frames = reading_read(reading, codes.data(), n, heard == 4844, threads, means.data());
     for (int i = 0; i < frames * C; i++) sum += means[i];
   }
   reading_free(reading);

@@ -167,6 +167,20 @@ def test_an_engine_reads_a_clip_as_the_encoder_does(name: str, kind: str, sizes:
     torch.testing.assert_close(read, expected, atol=bound * float(expected.std()), rtol=0)
 
 
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("sizes", [[3071], [3072], [1, 4608], [1539, 1536], [4097, 1536]])
+def test_it_does_not_matter_in_what_blocks_a_clip_comes(name: str, sizes: list[int]) -> None:
+    engine = case(name).make()
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig(kind="glu", blocks=1, layers=4, channels=12, latent_channels=7, pool=1))
+    codes = torch.randint(0, 256, (sum(sizes),))
+    with torch.inference_mode():
+        expected = encoder(codes[None])[0]
+        read = engine.encode(encoder, torch.split(codes, sizes))
+    bound = 2e-2 if name.endswith("bfloat16") else 1e-5
+    torch.testing.assert_close(read, expected, atol=bound * float(expected.std()), rtol=0)
+
+
 def test_a_paper_size_encoder_is_read_alike() -> None:
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(kind="glu", blocks=1, layers=14, channels=128))

@@ -140,7 +140,7 @@ template <class T> struct Stream : AnyStream {
   size_t time = 0;
   int code = START, previous = START;
 
-  explicit Stream(const Decoder<T>& net_) : net(net_), conditions(net_.conditions.rows) {
+  explicit Stream(const Decoder<T>& net_) : net(net_), conditions(net_.conditions.rows, 0.0f) {
     size_t moments = 0;
     for (const int dilation : net.dilations) moments += dilation;
     rings.assign(moments * net.width, T(0.0f));

@@ -23,6 +23,7 @@ struct AnyEncoder {
 
 template <class T> struct Encoder : AnyEncoder {
   static constexpr int FARTHEST = std::is_same<T, float>::value ? 4096 : 0;  // four times as much is waited for
+  bool filters(int layer) const { return dilations[layer] <= FARTHEST; }
   int layers, channels, width, pool;
   bool gated_;
   std::vector<int> dilations;
@@ -53,7 +54,7 @@ template <class T> struct Encoder : AnyEncoder {
                                             {1 / 24.0, 1 / 12.0, 1 / 6.0},
                                             {1 / 24.0, -1 / 12.0, 1 / 6.0},
                                             {0, 0, 1}};
-      for (int p = 0; p < 6 && dilations[i] <= FARTHEST; p++)
+      for (int p = 0; p < 6 && filters(i); p++)
         filtered[p][i].pack(weights, C, width, [&](int r, int k) {
           double sum = 0;
           for (int tap = 0; tap < 3 && k < C; tap++) sum += TAPS[p][tap] * weight[(size_t(r) * C + k) * 3 + tap];
@@ -83,7 +84,7 @@ template <class T> struct Encoder : AnyEncoder {
   }
 };
 
-// A clip on its way through an encoder. Each layer keeps its last inputs, two dilations of them, and gives what it has
+// A clip on its way through an encoder. Each layer keeps its last inputs, as far back as it hears, and gives what it has
 // heard the future of, where it filters whole fours, which are counted from the clip's beginning, so that it does not
 // matter in what blocks it comes. Before the clip and behind it there are zeros at every layer, as in the network.
 struct AnyReading {
@@ -94,7 +95,7 @@ struct AnyReading {
 template <class T> struct Reading : AnyReading {
   // What a thread takes at once: its sums stay in its second cache, which is larger where vectors are.
   static constexpr int MOMENTS = LANES > 8 ? 192 : 96;
-  static constexpr int BLOCK = 1536;  // and all layers, so that what lies between them does not grow with the clip
+  static constexpr int BLOCK = 1536;  // comes in at once, so that what lies between layers does not grow with the clip
   static constexpr bool separate = !std::is_same<T, float>::value;
 
   // One moment: `x` as products take it, `sum` as updates are added to it. In float32 both are one.
@@ -113,7 +114,7 @@ template <class T> struct Reading : AnyReading {
     Array<T> x;
     Array<float> sum;
 
-    void hold(size_t size_, size_t width_) {
+    void reserve(size_t size_, size_t width_) {
       size = size_, width = width_;
       x.resize(size * width);
       if (separate) sum.resize(size * width);
@@ -140,28 +141,25 @@ template <class T> struct Reading : AnyReading {
   std::vector<Inputs> inputs;  // of each layer, and what the last one gives
   std::vector<float> levels{0.0f};
   Array<float> mean;
-  int threads = 1, pooled = 0, frames = 0;
-  Team* team = nullptr;
-  float* means = nullptr;
+  int pooled = 0;
+  std::vector<float> means;  // of the present call
 
   explicit Reading(const Encoder<T>& net_) : net(net_), inputs(net_.layers + 1), mean(net_.width, 0.0f) {
-    size_t most = BLOCK;  // come at once
+    size_t most = BLOCK + 1;  // come to a layer before it gives any; behind a clip's last block there is a zero
     for (int i = 0; i < net.layers; i++) {
       const size_t d = net.dilations[i];
-      inputs[i].hold((filters(i) ? 6 : 2) * d + std::max(most, d), net.width);
+      inputs[i].reserve((net.filters(i) ? 6 : 2) * d + std::max(most, d), net.width);
       inputs[i].silence(d);
-      most = filters(i) ? std::max(4 * d, size_t(BLOCK)) : BLOCK;
+      most = net.filters(i) ? std::max(4 * d, size_t(BLOCK)) : BLOCK;
     }
-    inputs[net.layers].hold(most, net.width);
+    inputs[net.layers].reserve(most, net.width);
   }
-
-  bool filters(int layer) const { return net.dilations[layer] <= net.FARTHEST; }
 
   // What one thread works with.
   struct Bench {
     Array<float> sums, inputs;
     Array<T> hidden;
-    int at[MOMENTS];  // the moments, counted from the first that the layer can give
+    int moments[MOMENTS];  // counted from the first that the layer can give
   };
 
   // hidden = ReLU(dilated convolution) at moments `from` and later ones.
@@ -176,7 +174,7 @@ template <class T> struct Reading : AnyReading {
                   some, &bench.sums[m * W]);
     }
     for (int m = 0; m < n; m++) {
-      bench.at[m] = from + m;
+      bench.moments[m] = from + m;
       for (size_t c = 0; c < W; c += LANES) {
         const Vec v = load(&bench.sums[m * W + c]) + load(&net.dilated_bias[layer][c]);
         store_as(&bench.hidden[m * W + c], rectified(v));
@@ -192,7 +190,7 @@ template <class T> struct Reading : AnyReading {
       const size_t four = from + q, first = four / d * 4 * d + four % d;
       const float* x[6];
       for (int i = 0; i < 6; i++) x[i] = inputs[layer][first + i * d].sum;
-      for (int i = 0; i < 4; i++) bench.at[i * n + q] = int(first + i * d);
+      for (int i = 0; i < 4; i++) bench.moments[i * n + q] = int(first + i * d);
       for (size_t c = 0; c < W; c += LANES) {
         Vec v[6];
         for (int i = 0; i < 6; i++) v[i] = load(x[i] + c);
@@ -233,8 +231,8 @@ template <class T> struct Reading : AnyReading {
     Inputs& next = inputs[layer + 1];
     for (int m = 0; m < n; m++) {
       const float* sum = &bench.sums[size_t(m) * rows];
-      const float* stream = inputs[layer][bench.at[m] + d].sum;
-      const Place given = next[next.held + bench.at[m]];
+      const float* stream = inputs[layer][bench.moments[m] + d].sum;
+      const Place given = next[next.held + bench.moments[m]];
       for (size_t c = 0; c < W; c += LANES) {
         Vec more;
         if (net.gated_)
@@ -247,14 +245,14 @@ template <class T> struct Reading : AnyReading {
   }
 
   // Gives the next layer what this one can at once, whole fours or, where it has none left, others; how many moments.
-  int update(int layer, bool last) {
+  int update(int layer, bool last, Team& team) {
     const int d = net.dilations[layer], waiting = std::max(int(inputs[layer].held) - 2 * d, 0);
-    const int fours = filters(layer) ? std::min(waiting, std::max(4 * d, BLOCK)) / (4 * d) * d : 0;
-    const int others = fours || (filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
-    const int all = fours + others, even = (all + threads - 1) / threads;
-    if (!all) return 0;
-    const int most = std::min(fours ? MOMENTS / 4 : MOMENTS, (even + MOST - 1) / MOST * MOST);
-    team->share((all + most - 1) / most, [&](int piece) {
+    const int fours = net.filters(layer) ? std::min(waiting, std::max(4 * d, BLOCK)) / (4 * d) * d : 0;
+    const int others = fours || (net.filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
+    const int all = fours + others, ready = 4 * fours + others, each = (all + team.size() - 1) / team.size();
+    if (!ready) return 0;
+    const int most = std::min(fours ? MOMENTS / 4 : MOMENTS, (each + MOST - 1) / MOST * MOST);
+    team.share((all + most - 1) / most, [&](int piece) {
       const TilesInUse tiles;
       static thread_local Bench bench;
       bench.hidden.resize(size_t(MOMENTS) * net.width);
@@ -264,17 +262,19 @@ template <class T> struct Reading : AnyReading {
       if (!fours) convolve(layer, from, n, bench);
       add(layer, fours ? 4 * n : n, bench);
     });
-    inputs[layer].release(4 * fours + others);
-    inputs[layer + 1].held += 4 * fours + others;
-    return 4 * fours + others;
+    inputs[layer].release(ready);
+    inputs[layer + 1].held += ready;
+    return ready;
   }
 
   // Takes what waits at a layer through it and all later ones.
-  void flow(int layer, bool last) {
+  void flow(int layer, bool last, Team& team) {
     if (layer == net.layers) return average();
-    if (last) inputs[layer].silence(net.dilations[layer]);
-    while (update(layer, last)) flow(layer + 1, false);
-    if (last) flow(layer + 1, true);
+    while (update(layer, false, team)) flow(layer + 1, false, team);
+    if (!last) return;
+    inputs[layer].silence(net.dilations[layer]);
+    while (update(layer, true, team)) flow(layer + 1, false, team);
+    flow(layer + 1, true, team);
   }
 
   void average() {
@@ -283,16 +283,16 @@ template <class T> struct Reading : AnyReading {
       const float* sum = given[t].sum;
       for (int c = 0; c < net.width; c++) mean[c] += sum[c];
       if (++pooled < net.pool) continue;
-      for (int c = 0; c < net.channels; c++) *means++ = mean[c] / net.pool;
+      for (int c = 0; c < net.channels; c++) means.push_back(mean[c] / net.pool);
       std::fill(mean.begin(), mean.end(), 0.0f);
-      pooled = 0, frames++;
+      pooled = 0;
     }
     given.release(given.held);
   }
 
-  int read(const uint8_t* codes, int n, bool last, int threads_, float* means_) override {
-    Team others(threads_);
-    team = &others, threads = threads_, means = means_, frames = 0;
+  int read(const uint8_t* codes, int n, bool last, int threads, float* means_) override {
+    Team team(threads);
+    means.clear();
     int from = 0;
     do {
       const int to = std::min(from + BLOCK, n);
@@ -305,9 +305,10 @@ template <class T> struct Reading : AnyReading {
               c, load(&net.first_bias[c]) + load(&net.taps[0][c]) * levels[t] +
                      load(&net.taps[1][c]) * levels[t + 1] + load(&net.taps[2][c]) * levels[t + 2]);
       levels.erase(levels.begin(), levels.begin() + given);
-      flow(0, last && to == n);
+      flow(0, last && to == n, team);
     } while (from < n);
-    return frames;
+    std::copy(means.begin(), means.end(), means_);
+    return int(means.size()) / net.channels;
   }
 };
 

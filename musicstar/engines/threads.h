@@ -13,7 +13,7 @@
 namespace {
 
 // Threads that share work, of which the caller's own is one; fewer than wanted where no more are to be had. To begin
-// one takes longer than many a layer, so they stay, and look out for more a little while before they sleep.
+// one takes longer than many a layer, so they stay, and look out for what they wait for a little before they sleep.
 class Team {
  public:
   explicit Team(int threads) {
@@ -28,11 +28,13 @@ class Team {
     for (auto& other : others) other.join();
   }
 
+  int size() const { return 1 + int(others.size()); }
+
   // Calls work(0), ..., work(pieces - 1), each once.
   template <class Work> void share(int pieces, Work work) {
     std::atomic<int> next{0};
     std::atomic<bool> failed{false};
-    auto run = [&] {
+    auto run = [&]() noexcept {
       try {
         for (int piece; (piece = next++) < pieces;) work(piece);
       } catch (const std::bad_alloc&) {
@@ -41,7 +43,7 @@ class Team {
     };
     if (pieces > 1) begin([](void* run_) { (*static_cast<decltype(run)*>(run_))(); }, &run);
     run();
-    while (busy) std::this_thread::yield();
+    await(ended, [&] { return !busy; });
     if (failed) throw std::bad_alloc();
   }
 
@@ -50,7 +52,7 @@ class Team {
   static constexpr int LOOKS = 100;
   std::vector<std::thread> others;
   std::mutex mutex;
-  std::condition_variable begun;
+  std::condition_variable begun, ended;
   Call call = nullptr;
   void* what = nullptr;
   std::atomic<unsigned> turn{0};
@@ -67,15 +69,22 @@ class Team {
 
   void stand_by() {
     for (unsigned seen = 0;; seen++) {
-      for (int look = 0; look < LOOKS && turn == seen; look++) std::this_thread::yield();
-      if (turn == seen) {
-        std::unique_lock<std::mutex> lock(mutex);
-        begun.wait(lock, [&] { return turn != seen; });
-      }
+      await(begun, [&] { return turn != seen; });
       if (!call) return;
       call(what);
-      busy--;
+      if (--busy) continue;
+      const std::lock_guard<std::mutex> lock(mutex);
+      ended.notify_one();
     }
+  }
+
+  template <class Come> void await(std::condition_variable& told, Come come) {
+    for (int look = 0; look < LOOKS; look++) {
+      if (come()) return;
+      std::this_thread::yield();
+    }
+    std::unique_lock<std::mutex> lock(mutex);
+    told.wait(lock, come);
   }
 };
 

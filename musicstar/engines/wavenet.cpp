@@ -5,6 +5,9 @@
 #include "encoder.h"
 #include "threads.h"
 
+#include <algorithm>
+#include <vector>
+
 #if defined(__AMX_BF16__)
 #include <sys/syscall.h>
 #include <unistd.h>
