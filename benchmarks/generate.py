@@ -32,7 +32,7 @@ from torch import Tensor
 from musicstar.audio import SAMPLE_RATE
 from musicstar.config import load_table
 from musicstar.doctor import cores, processor_name
-from musicstar.engines import native
+from musicstar.engines import processors
 from musicstar.engines.base import Ask, Engine
 from musicstar.engines.choice import EngineConfig, choose
 from musicstar.engines.unrolled import GRAPH_STEPS, UnrolledEngine
@@ -178,7 +178,7 @@ def limits(turn_s: float, device: str) -> dict[str, Runner]:
     """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions."""
     a, b = torch.randn(2, 2048, 2048, device=device)
     found = {LIMIT: Runner(lambda: lambda n: [a @ b for _ in range(n)], turn_s=turn_s)}
-    if device != "cpu" or native.SETS[native.runnable()[0]].bfloat16:
+    if device != "cpu" or processors.SETS[processors.runnable()[0]].bfloat16:
         c, d = a.bfloat16(), b.bfloat16()
         found[LIMIT_BFLOAT16] = Runner(lambda: lambda n: [c @ d for _ in range(n)], turn_s=turn_s)
     return found

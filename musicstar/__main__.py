@@ -1,6 +1,7 @@
 """Command line: render, train, translate, evaluate, stimuli, checkpoint, concepts, doctor."""
 
 import argparse
+import io
 import json
 import math
 import os
@@ -14,8 +15,9 @@ from typing import get_args
 from musicstar import audio
 from musicstar.concepts import command as concepts
 from musicstar.domains import STARNET, Domain, Voice
-from musicstar.engines.choice import Kind, Precision
+from musicstar.engines.choice import MOST_THREADS, Kind, Precision
 from musicstar.evaluation import command as evaluation
+from musicstar.files import printable
 from musicstar.folders import FAULTS, Settings, Task, sentence, translate_each
 from musicstar.methods.catalog import METHODS, Backbone
 
@@ -23,6 +25,9 @@ from musicstar.methods.catalog import METHODS, Backbone
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 when everything asked for was done."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # The name of a file may be none in the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.command(arguments))
     except FAULTS as error:
@@ -101,7 +106,7 @@ def _translate(arguments: argparse.Namespace) -> int:
             line = json.dumps(record) if arguments.json else f"{record['path']}  ({record['spent_s']} s)"
             print(line, flush=True)
         for line in (*outcome.remarks, *outcome.faults):
-            print(f"musicstar: {outcome.name}: {line}", file=sys.stderr)
+            print(f"musicstar: {printable(outcome.name)}: {line}", file=sys.stderr)
         failed = failed or bool(outcome.faults)
     return int(failed)
 
@@ -273,7 +278,7 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
     translate.add_argument("--resume", action="store_true", help="leave out what is there, made the same way")
     translate.add_argument("--engine", choices=get_args(Kind), help="what plays WaveNets; see musicstar doctor")
     translate.add_argument("--precision", choices=get_args(Precision), help="of the native engine's products")
-    translate.add_argument("--threads", type=_count(1), help="of the native engine")
+    translate.add_argument("--threads", type=_count(1, MOST_THREADS), help="of the native engine")
     translate.add_argument("--json", action="store_true", help="a JSON line per output")
     translate.set_defaults(command=_translate)
 

@@ -142,7 +142,7 @@ def load(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
     Raises
     ------
     CheckpointError
-        A file is missing, damaged, changed since it was written, or of another format.
+        A file is missing, damaged, changed since it was written, or of another format, or a tensor is not finite.
     """
     weights, described = _pair(path)
     if not weights.is_file():
@@ -158,6 +158,9 @@ def load(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
         tensors = safetensors.load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{weights}: not a safetensors file ({error})") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{weights}: tensor {name} holds NaN or infinity")
     return card, {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

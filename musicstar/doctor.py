@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from musicstar.engines import native
+from musicstar.engines import native, processors
 from musicstar.engines.choice import EngineConfig, choose
 
 OPTIONAL = {
@@ -39,7 +39,7 @@ def processor_name() -> str:
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{named[0] if named else platform.processor() or platform.machine()} ({', '.join(native.runnable())})"
+    return f"{named[0] if named else platform.processor() or platform.machine()} ({', '.join(processors.runnable())})"
 
 
 def examine() -> list[Finding]:

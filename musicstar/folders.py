@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -241,9 +242,18 @@ def _until_one_dies(
 
 
 def _begin(threads: int) -> None:
-    """Prepare a process; what interrupts the command is the command's to deal with."""
+    """Prepare a process: it ends with the command, and what interrupts that is the command's to deal with."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    command = multiprocessing.parent_process()
+    assert command is not None
+
+    def end_with_command() -> None:
+        command.join()
+        # Outputs are there whole or not at all, and a thread cannot end its process in a gentler way.
+        os._exit(1)
+
+    threading.Thread(target=end_with_command, daemon=True).start()
 
 
 def _on_cluster(tasks: Sequence[Task], settings: Settings, out: Path, address: str) -> Iterator[tuple[Task, Outcome]]:

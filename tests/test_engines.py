@@ -1,8 +1,6 @@
-"""Engines: each says what the network says, whatever its company; which one plays, and why."""
+"""Engines: each says what the network says, whatever its company."""
 
 import math
-import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,16 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from musicstar.config import ConfigError
-from musicstar.engines import choice, native
+from musicstar.engines import native, processors
 from musicstar.engines.base import Ask, Engine
 from musicstar.engines.choice import EngineConfig, choose, engine_for
-from musicstar.engines.native import SETS, NativeEngine, Unavailable
+from musicstar.engines.native import NativeEngine
+from musicstar.engines.processors import SETS
 from musicstar.engines.unrolled import UnrolledEngine
 from musicstar.wavenet import Decoder, DecoderConfig, Encoder, EncoderConfig
 from tests.decoders import PAPER, SMALL, TINY, decoder_of, latents_of
 
-NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to build the engine with")
+COMPILER = native.compiler()[1] or ""
+NEEDS_COMPILER = pytest.mark.skipif(not COMPILER, reason="there is no compiler to build the engine with")
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ def _native(name: str, bfloat16: bool) -> Engine:
 @cache
 def _by_hand() -> Engine:
     """The engine for a matrix unit, with `tiles.h` in its place."""
-    if shutil.which("g++") is None:
-        pytest.skip("there is no g++ to build the engine with")
+    if not COMPILER:
+        pytest.skip("there is no compiler to build the engine with")
     path = native.cache_folder() / "tiles.so"
     path.parent.mkdir(parents=True, exist_ok=True)
     flags = [*native.FLAGS, "-shared", "-fPIC"]
     header = Path(__file__).with_name("tiles.h")
-    subprocess.run(["g++", *flags, "-include", header, native.SOURCE, "-o", path], check=True)
+    subprocess.run([COMPILER, *flags, "-include", header, native.SOURCE, "-o", path], check=True)
     library = native.Library(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "load", lambda _: library)
@@ -62,10 +61,10 @@ def case(name: str) -> Case:
     instructions, _, precision = name.partition("/")
     if instructions == "tiles":
         return Case(_by_hand, 0.6, 0.08)
-    if instructions not in native.runnable():
+    if instructions not in processors.runnable():
         pytest.skip(f"this processor has no {instructions}")
-    if shutil.which("g++") is None:
-        pytest.skip("there is no g++ to build the engine with")
+    if not COMPILER:
+        pytest.skip("there is no compiler to build the engine with")
     # Logits here spread by 3 to 5.
     bounds = (1e-3, 1e-4) if precision == "float32" else (0.6, 0.08)
     return Case(lambda: _native(instructions, precision == "bfloat16"), *bounds)
@@ -209,15 +208,38 @@ def test_weights_that_change_are_packed_anew() -> None:
     torch.testing.assert_close(replay(engine, decoder, codes, latents), before + 1)
 
 
+def test_a_parameter_in_place_of_another_is_packed_anew() -> None:
+    """Also where the new one lies where the old one was."""
+    engine = choose(EngineConfig()).engine
+    encoder = Encoder(EncoderConfig(kind="glu", blocks=1, layers=1, channels=16, latent_channels=4, pool=1))
+    codes = torch.randint(0, 256, (50,))
+    with torch.no_grad():
+        for value in range(20):
+            del encoder.first_conv.weight
+            encoder.first_conv.weight = torch.nn.Parameter(torch.full((16, 1, 3), float(value)))
+            torch.testing.assert_close(engine.encode(encoder, [codes]), encoder(codes[None])[0], atol=1e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_however_cold_the_likeliest_is_said(name: str) -> None:
+    engine, decoder = case(name).make(), decoder_of(TINY)
+    latents = latents_of(1, 1)[0][:, 0]
+    said = [
+        engine.play([Ask(stream=engine.stream(decoder), latents=latents, draws=draws, temperature=1e-40)], 10)[0].codes
+        for draws in (None, torch.full((10,), 0.5))
+    ]
+    assert torch.equal(*said)
+
+
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 @NEEDS_COMPILER
 def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
     program = tmp_path / "check"
     flags = ["-std=c++17", "-O1", "-g", "-Wno-psabi", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
-    flags += SETS[native.runnable()[0]].flags
+    flags += SETS[processors.runnable()[0]].flags
     source = Path(__file__).with_name("engine_check.cpp")
     built = subprocess.run(
-        ["g++", *flags, source, "-o", program, "-pthread"], capture_output=True, text=True, check=False
+        [COMPILER, *flags, source, "-o", program, "-pthread"], capture_output=True, text=True, check=False
     )
     if "cannot find" in built.stderr:
         pytest.skip(f"the compiler has no {sanitizer} sanitizer")
@@ -227,109 +249,6 @@ def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
     numbers = [float(line) for line in ran.stdout.split()]
     assert len(numbers) == 16
     assert all(map(math.isfinite, numbers))
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Nothing has been built or chosen yet; where builds go."""
-    monkeypatch.setenv("MUSICSTAR_CACHE", str(tmp_path / "cache"))
-    native.load.cache_clear()
-    choice.choose.cache_clear()
-    return tmp_path / "cache"
-
-
-@pytest.fixture(autouse=True)
-def chosen_anew() -> None:
-    choice.choose.cache_clear()
-
-
-@pytest.mark.parametrize("named", ["no-such-compiler", "no-such-compiler -pipe", 'g++ "'])
-def test_without_a_compiler_plain_pytorch_plays(named: str, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", named)
-    chosen = choose(EngineConfig())
-    assert isinstance(chosen.engine, UnrolledEngine)
-    assert f"there is no C++ compiler {named} to" in chosen.why
-
-
-def test_a_compiler_that_fails_is_quoted(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    broken = tmp_path / "c++"
-    broken.write_text(
-        '#!/bin/sh\n[ "$1" != -c ] && [ "$#" -lt 3 ] && exec g++ "$@"\necho "error: no space left" >&2\nexit 1\n'
-    )
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    chosen = choose(EngineConfig())
-    assert isinstance(chosen.engine, UnrolledEngine)
-    assert "could not be built" in chosen.why
-    assert "no space left" in chosen.why
-    assert list(fresh.iterdir()) == []
-
-
-def test_instructions_that_the_processor_lacks_are_refused(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "processor", lambda: frozenset({"avx2", "fma"}))
-    chosen = choose(EngineConfig(engine="avx512"))
-    assert isinstance(chosen.engine, UnrolledEngine)
-    assert "no avx512bw" in chosen.why
-    assert native.runnable() == ["portable"]
-    with pytest.raises(Unavailable, match="which avx2 needs"):
-        NativeEngine("avx2")
-
-
-@NEEDS_COMPILER
-def test_a_build_is_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "g++ -pipe")
-    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
-    (kept,) = fresh.iterdir()
-    native.load.cache_clear()
-    choice.choose.cache_clear()
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
-    assert list(fresh.iterdir()) == [kept]
-
-
-@NEEDS_COMPILER
-def test_a_damaged_build_is_made_anew(fresh: Path) -> None:
-    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
-    (kept,) = fresh.iterdir()
-    whole = kept.read_bytes()
-    kept.unlink()
-    kept.write_bytes(whole[:5000])
-    native.load.cache_clear()
-    choice.choose.cache_clear()
-    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
-    assert kept.stat().st_size == len(whole)
-
-
-@NEEDS_COMPILER
-def test_no_path_is_needed(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PATH")
-    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
-    assert "PATH" not in os.environ
-
-
-def test_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert EngineConfig.from_environment() == EngineConfig()
-    monkeypatch.setenv("MUSICSTAR_ENGINE", "torch")
-    monkeypatch.setenv("MUSICSTAR_PRECISION", "bfloat16")
-    monkeypatch.setenv("MUSICSTAR_THREADS", "3")
-    assert EngineConfig.from_environment() == EngineConfig(engine="torch", precision="bfloat16", threads=3)
-    assert isinstance(engine_for(decoder_of(TINY)), UnrolledEngine)
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "sentence"),
-    [
-        ("MUSICSTAR_ENGINE", "mkl", "engine is 'mkl', expected one of auto, torch, amx, avx512-bf16"),
-        ("MUSICSTAR_PRECISION", "half", "precision is 'half', expected one of float32, bfloat16"),
-        ("MUSICSTAR_THREADS", "-1", "MUSICSTAR_THREADS is '-1', expected a whole number from 0"),
-    ],
-)
-def test_what_is_asked_for_in_vain_is_told(
-    variable: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ConfigError, match=sentence):
-        EngineConfig.from_environment()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -121,6 +121,23 @@ def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path) -> None
         time.sleep(0.05)
 
 
+def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "musicstar", "translate", *[str(MIXTURE.with_name(f"00{n}.3.flac")) for n in (1, 2)]]
+    words += ["--to", "cv", "--method", "mixture", "--jobs", "2", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(words, start_new_session=True) as running:
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        while len(workers := children.read_text(encoding="ascii").split()) < 3:
+            time.sleep(0.05)
+        # Until each has begun there is nobody to notice.
+        while not list(tmp_path.glob("out/*")):
+            time.sleep(0.05)
+        running.kill()
+    until_s = time.monotonic() + 30
+    while any(map(_is_alive, workers)):
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
 def _is_alive(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 
 from musicstar.config import ConfigError
-from musicstar.engines import native
+from musicstar.engines import native, processors
 from musicstar.engines.base import Engine
 from musicstar.engines.unrolled import UnrolledEngine
 
@@ -70,7 +70,7 @@ def choose(config: EngineConfig) -> Choice:
     """The engine for decoders on the processor."""
     if config.engine == "torch":
         return Choice(UnrolledEngine(), "it was asked for")
-    wanted = native.runnable() if config.engine == "auto" else [config.engine]
+    wanted = processors.runnable() if config.engine == "auto" else [config.engine]
     refusals = []
     for name in wanted:
         try:
@@ -83,8 +83,10 @@ def choose(config: EngineConfig) -> Choice:
         why = "; ".join(dict.fromkeys(refusals))
         LOG.warning("WaveNets are played by plain PyTorch, some ten times slower: %s", why)
         return Choice(UnrolledEngine(), why)
+    if refusals:
+        LOG.warning("WaveNets are played with %s instructions only: %s", name, "; ".join(refusals))
     why = "it was asked for" if config.engine != "auto" else "it is the fastest that runs here"
-    if config.precision == "bfloat16" and not native.SETS[name].bfloat16:
+    if config.precision == "bfloat16" and not processors.SETS[name].bfloat16:
         why += "; it has no instruction for bfloat16, which pays for few clips at once only"
     return Choice(engine, "; ".join([why, *refusals]))
 

@@ -6,17 +6,17 @@ Nothing of PyTorch is in it, so one build serves any version; PyTorch's extensio
 import ctypes
 import hashlib
 import logging
+import operator
 import os
-import platform
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,74 +24,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musicstar.engines import processors
 from musicstar.engines.base import Ask, Said
+from musicstar.engines.processors import SETS
 from musicstar.files import write_whole
 from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
 DIGEST_BYTES = 32
+# A folder in which something was built so long ago was left behind.
+STALE_S = 3600.0
+# What is colder divides logits by more than float32 holds.
+COLDEST = 1e-37
 # Where the inner loop of products begins within a line of a cache would be chance, and up to 6 % of its speed.
 FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread", "-falign-loops=64")
 
 
 class Unavailable(RuntimeError):
     """There is no native engine here; the message says why."""
-
-
-@dataclass(frozen=True)
-class InstructionSet:
-    """What a build may use.
-
-    Attributes
-    ----------
-    needs : as Linux lists them in /proc/cpuinfo
-    flags : of the compiler
-    bfloat16 : whether products of bfloat16 have an instruction of their own; elsewhere they are slower than float32
-    streams_per_thread : so many are played at once before more gain nothing: the faster a thread works, the more of
-        them are worth the weights that come by for each sample
-    """
-
-    needs: frozenset[str]
-    flags: tuple[str, ...]
-    bfloat16: bool = False
-    streams_per_thread: int = 8
-
-
-_AVX2 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
-_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-# The fastest first; a later one runs wherever an earlier one does.
-SETS = {
-    "amx": InstructionSet(
-        _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
-        ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
-        bfloat16=True,
-        streams_per_thread=16,
-    ),
-    "avx512-bf16": InstructionSet(
-        _AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True, streams_per_thread=16
-    ),
-    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",), streams_per_thread=16),
-    "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
-    "portable": InstructionSet(frozenset(), ()),
-}
-
-
-@cache
-def processor() -> frozenset[str]:
-    """What this processor offers, as Linux names it; empty where nobody says."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return frozenset()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
-
-
-def runnable() -> list[str]:
-    """The instruction sets that this processor has, the fastest first."""
-    return [name for name, needed in SETS.items() if needed.needs <= processor()]
 
 
 def cache_folder() -> Path:
@@ -109,23 +60,21 @@ def load(name: str) -> "Library":
     Unavailable
         The processor lacks the instruction set, there is no compiler, it failed, or the system forbids the use.
     """
-    lacking = SETS[name].needs - processor()
+    lacking = SETS[name].needs - processors.offered()
     if lacking:
         raise Unavailable(f"this processor has no {', '.join(sorted(lacking))}, which {name} needs")
     flags = [*FLAGS, *SETS[name].flags]
     sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.h"))) + SOURCE.read_bytes()
     digest = hashlib.sha256(sources + " ".join(flags).encode()).hexdigest()[:12]
     try:
-        path = cache_folder() / f"engine-{name}-{digest}.so"
-        if not _is_whole(path):
-            _build(path, flags)
-        library = Library(path)
+        library = _kept(f"engine-{name}-{digest}.so", flags)
     except Unavailable:
         raise
-    except (OSError, RuntimeError, ImportError, subprocess.SubprocessError) as error:
-        # Of all that a build says, what the compiler found.
+    except (OSError, RuntimeError, ImportError, AttributeError, subprocess.SubprocessError) as error:
+        # Of all that a build says, what the compiler found, or what the loader did.
         found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)
-        said = found[0] if found else str(error).strip().splitlines()[0]
+        loading = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        said = found[0] if found else str(loading).strip().splitlines()[0]
         raise Unavailable(f"the engine could not be built or loaded ({said})") from error
     if not library.functions.engine_permitted():
         raise Unavailable(f"the system does not let programs use {name}")
@@ -134,7 +83,7 @@ def load(name: str) -> "Library":
 
 def compiler() -> tuple[str, str | None]:
     """The C++ compiler as CXX names it, with arguments or without, by default `c++`; and where it is, if anywhere."""
-    named = os.environ.get("CXX", "c++").strip()
+    named = (os.environ.get("CXX") or "c++").strip()
     try:
         words = shlex.split(named)
     except ValueError:  # a quotation without its end
@@ -151,6 +100,27 @@ def _is_whole(path: Path) -> bool:
     return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
+def _kept(name: str, flags: Sequence[str]) -> "Library":
+    """A build from the folder of builds; where that takes none, for this process alone."""
+    folder = cache_folder()
+    path = folder / name
+    try:
+        if _is_whole(path):
+            return Library(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Those whose process was ended meanwhile.
+        for left in folder.glob(".building-*"):
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
+        _build(path, flags)
+        return Library(path)
+    except OSError as error:
+        LOG.warning("the WaveNet engine is not kept, and built each time (%s); MUSICSTAR_CACHE names a folder", error)
+    with tempfile.TemporaryDirectory() as alone:
+        _build(Path(alone) / name, flags)
+        return Library(Path(alone) / name)
+
+
 def _build(path: Path, flags: Sequence[str]) -> None:
     """Compile the engine to a path; two processes that do so at once do not disturb each other."""
     # On import it says that there is no CUDA, which is of no interest here.
@@ -161,7 +131,6 @@ def _build(path: Path, flags: Sequence[str]) -> None:
     if found is None:
         raise Unavailable(f"there is no C++ compiler {named} to build it with")
     LOG.info("building the WaveNet engine with %s; this happens once", named)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder, _ninja_found():
         cpp_extension.load(
             "engine",
@@ -173,7 +142,9 @@ def _build(path: Path, flags: Sequence[str]) -> None:
             is_python_module=False,
         )
         # Built a second time in one process, PyTorch gives it a number. Loaders do not mind what follows a library.
-        content = next(Path(folder).glob("engine*.so")).read_bytes()
+        built = next(Path(folder).glob("engine*.so"))
+        Library(built)  # a compiler can make something else
+        content = built.read_bytes()
         write_whole(path, content + hashlib.sha256(content).digest())
 
 
@@ -214,22 +185,22 @@ class Library:
         for kind in ("decoder", "encoder", "stream", "reading"):
             getattr(self.functions, f"{kind}_new").restype = ctypes.c_void_p
             getattr(self.functions, f"{kind}_free").argtypes = [ctypes.c_void_p]
-        self._networks: dict[bool, weakref.WeakKeyDictionary[nn.Module, tuple[object, _Made]]] = {
+        self._networks: dict[bool, weakref.WeakKeyDictionary[nn.Module, tuple[list[Any], object, _Made]]] = {
             precision: weakref.WeakKeyDictionary() for precision in (False, True)
         }
 
     def network(self, module: Decoder | Encoder, *, bfloat16: bool) -> "_Made":
         """A network's weights as products take them; made anew when they have changed."""
+        tensors = list(module.state_dict(keep_vars=True).values())
         # What was made for inference alone counts no changes, and can have none.
-        state = [
-            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)  # noqa: SLF001
-            for tensor in module.state_dict(keep_vars=True).values()
-        ]
+        state = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]  # noqa: SLF001
         known = self._networks[bfloat16].get(module)
-        if known is None or known[0] != state:
-            known = state, self._pack(module, bfloat16)
+        # Another tensor may lie where one was that is no more.
+        same = known is not None and known[1] == state and all(map(operator.is_, (was() for was in known[0]), tensors))
+        if known is None or not same:
+            known = [weakref.ref(tensor) for tensor in tensors], state, self._pack(module, bfloat16)
             self._networks[bfloat16][module] = known
-        return known[1]
+        return known[2]
 
     def _pack(self, module: Decoder | Encoder, bfloat16: bool) -> "_Made":
         config = module.config
@@ -332,7 +303,7 @@ class NativeEngine:
                     address(asks[i].forced, torch.uint8),
                     codes[i].data_ptr(),
                     None if odds is None else odds[i].data_ptr(),
-                    1.0 / asks[i].temperature,
+                    1.0 / max(asks[i].temperature, COLDEST),
                 )
                 for band in bands
                 for i in band
