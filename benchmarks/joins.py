@@ -120,7 +120,7 @@ def performed_from_drafts(given: Sequence[Piece], chunking: Chunking) -> list[Te
         while any(one.left for one in chunks):
             playing = [(start, one) for (start, _), one in zip(spans, chunks, strict=True) if one.left]
             to_force = [max(forced - one.done, 0) if start else 0 for start, one in playing]
-            steps = min(*(one.left_in_frame for _, one in playing), *(left for left in to_force if left))
+            steps = min([one.left_in_frame for _, one in playing] + [left for left in to_force if left])
             asks = [one.ask(steps) for _, one in playing]
             for i, (start, one) in enumerate(playing):
                 if to_force[i]:
@@ -163,7 +163,7 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
     others = perform([replace(line, seed=(*line.seed, 1)) for line in lines])
     like = [content(wav, piece.gold) for wav, piece in zip(sequential, given, strict=True)]
 
-    def keep(name: str, wavs: Sequence[Tensor], plans: Sequence[Plan], seconds: float) -> None:
+    def keep(name: str, wavs: Sequence[Tensor], plans: Sequence[Plan], seconds: float, *, whole: bool = False) -> None:
         figures = []
         for wav, before, piece, plan, gold_like in zip(wavs, sequential, given, plans, like, strict=True):
             joins = [join for join in plan.joins if join < plan.samples - 800]
@@ -172,9 +172,8 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
             figures.append((content(wav, piece.gold) - gold_like, flux - own_flux, step - own_step))
         gained, flux_db, step_db = (mean_of(column) for column in zip(*figures, strict=True))
         played = sum(end - start for plan in plans for start, end in plan.spans)
-        rows.append(
-            Row(name, gained, flux_db, step_db, cost=played / sum(plan.samples for plan in plans), seconds=seconds)
-        )
+        cost = 1.0 if whole else played / sum(plan.samples for plan in plans)
+        rows.append(Row(name, gained, flux_db, step_db, cost=cost, seconds=seconds))
         progress(rows[-1])
 
     def planned(chunking: Chunking) -> list[Plan]:
@@ -186,8 +185,7 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
         keep(f"chunks of {name}", wavs, planned(chunking), time.perf_counter() - began_s)
     keep("chunks of 0.6 s, from drafts", performed_from_drafts(given, DRAFTED), planned(DRAFTED), 0.0)
     for chunk_s in sorted({way.chunk_s for way in WAYS.values()}, reverse=True):
-        plans = [replace(plan, lead=0) for plan in planned(Chunking(chunk_s=chunk_s))]
-        keep(f"another seed, each {chunk_s:g} s", others, plans, 0.0)
+        keep(f"another seed, each {chunk_s:g} s", others, planned(Chunking(chunk_s=chunk_s)), 0.0, whole=True)
     return rows
 
 

@@ -30,11 +30,10 @@ class Chunking:
     Attributes
     ----------
     chunk_s : from one chunk's beginning to the next one's, rounded up to quarters of a latent frame, so that streams
-        ask for latents together or a quarter of a frame apart
+        ask for latents together or some quarters of a frame apart
     overlap_s : length of the cross-fade
     search_s : by how much a chunk may be delayed for the sake of likeness
-    warmup_s : sampled before all that may be heard of a chunk and thrown away, so that it is in full swing by then; at
-        least so much
+    warmup_s : sampled before all that may be heard of a chunk and thrown away, so that it is in full swing by then
     """
 
     chunk_s: float = 2.0
@@ -51,7 +50,7 @@ class Chunking:
 
     @property
     def lead_s(self) -> float:
-        """How much of a chunk, but for the first, is not heard."""
+        """How much of a chunk, but for the first, comes before it is heard alone."""
         return self.overlap_s + self.search_s + self.warmup_s
 
 
@@ -63,7 +62,7 @@ class Plan:
     ----------
     samples : length of the clip
     chunk : from one chunk's beginning to the next one's
-    lead : how long a chunk, but for the first, is not heard
+    lead : how much of a chunk, but for the first, comes before it is heard alone
     overlap, search : as of `Chunking`
     """
 
@@ -91,7 +90,7 @@ class Plan:
 
     @property
     def joins(self) -> list[int]:
-        """Where each chunk but the first begins to be heard."""
+        """From where each chunk but the first is heard alone."""
         return [start + self.lead for start, _ in self.spans[1:]]
 
     def join(self, chunks: Iterable[Tensor]) -> Tensor:

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+STALE_S = 2 * 3600.0
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -38,6 +41,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file, whole or not at all; raises OSError as `whole` does."""
     with whole(path) as temporary:
         temporary.write_bytes(content)
+
+
+def clear(folder: Path, names: str = ".writing-*") -> None:
+    """Remove what processes that were ended have left behind in a folder: what has such a name and is hours old."""
+    for left in folder.glob(names):
+        # Others may do the same.
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def printable(name: str) -> str:

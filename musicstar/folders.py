@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from musicstar.domains import Direction, Domain
-from musicstar.files import write_whole
+from musicstar.files import clear, write_whole
 from musicstar.methods.catalog import METHODS, Backbone
 
 # What a wrong input, a full disk, a missing package or a lack of memory can raise.
@@ -154,6 +154,7 @@ def translate_each(
     cluster : address of a running Ray cluster, as `ray.init` takes it
     resume : leave out what a note in `out` says is done, from the same files in the same way
     """
+    clear(out)
     remaining = [task for task in tasks if not (resume and _is_done(task, settings, out))]
     if cluster is not None:
         done: Iterable[tuple[Task, Outcome]] = _on_cluster(remaining, settings, out, cluster)

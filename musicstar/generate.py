@@ -37,8 +37,8 @@ class Line:
 
     Attributes
     ----------
-    latents : Tensor[latent_channels, N] for N * pool samples
-    left_out : how many samples of the first latent frame and of the last one are not played
+    latents : Tensor[latent_channels, N], a frame for each `pool` samples
+    left_out : how many samples of the first frame and of the last one are not played
     seed : of the draws, whole numbers of at least 0; the same seed, latents and temperature give the same clip in any
         company, on the same engine
     temperature : divides the logits; 1 samples what was learned, 0 picks the most likely code each time
@@ -190,7 +190,7 @@ def play(
     progress: Callable[[float], None] | None = None,
     heard: Callable[[list[Tensor]], None] | None = None,
 ) -> list[Tensor]:
-    """Sample lines side by side, and beside those of other threads: their codes, uint8 Tensor[N * pool] each.
+    """Sample lines side by side, and beside those of other threads: their codes, uint8 Tensor[samples] each.
 
     Parameters
     ----------
@@ -226,11 +226,11 @@ def perform(
     progress: Callable[[float], None] | None = None,
     heard: Callable[[list[Tensor]], None] | None = None,
 ) -> list[Tensor]:
-    """The sound of lines, each float32 Tensor[N * pool], nominally in [-1, 1).
+    """The sound of lines, each float32 Tensor[samples], nominally in [-1, 1).
 
     Parameters
     ----------
-    chunking : cut lines longer than a chunk, for speed; None samples each from beginning to end
+    chunking : cut lines longer than a chunk and its lead, for speed; None samples each from beginning to end
     more, total, engine, progress : see `play`; all there is is asked for before chunks are cut
     heard : as of `play`, with the sound so far; of what is played in chunks nothing is heard before its end
     """

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved is what is loaded, and a library finds the one that is meant."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,17 @@ def test_numbers_that_are_not_finite_are_not_saved(tmp_path: Path, value: float,
         save(tmp_path / "good", card(), {"w": torch.tensor([value])}, half=half)
     assert load(tmp_path / "good")[1]["w"] == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_numbers_that_are_not_finite_are_not_loaded(tmp_path: Path) -> None:
+    save(tmp_path / "a", card(), {"w": torch.ones(1)})
+    weights, described = tmp_path / "a.safetensors", tmp_path / "a.json"
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-4] + torch.tensor(float("nan")).numpy().tobytes())
+    was, now = (hashlib.sha256(content).hexdigest() for content in (before, weights.read_bytes()))
+    described.write_text(described.read_text().replace(was, now))
+    with pytest.raises(CheckpointError, match="tensor w holds NaN or infinity"):
+        load(weights)
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:

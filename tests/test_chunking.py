@@ -42,7 +42,7 @@ def test_chunks_of_a_decoder_without_memory_join_without_a_trace(chunking: Chunk
     torch.testing.assert_close(joined, whole, atol=1e-6, rtol=0)
 
 
-def test_chunks_sampled_side_by_side_end_together() -> None:
+def test_all_chunks_but_the_last_are_equally_long() -> None:
     plan = Plan.of(Chunking(chunk_s=9.95 / 16), samples=160_000, pool=800)
     assert [end - start for start, end in plan.spans] == [10_800] * 15 + [10_000]
 

@@ -1,6 +1,7 @@
 """Engines: each says what the network says, whatever its company."""
 
 import math
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from musicstar.engines.unrolled import UnrolledEngine
 from musicstar.wavenet import Decoder, DecoderConfig, Encoder, EncoderConfig
 from tests.decoders import PAPER, SMALL, TINY, decoder_of, latents_of
 
-COMPILER = native.compiler()[1] or ""
+COMPILER = shlex.split(native.compiler()[0]) if native.compiler()[1] else []
 NEEDS_COMPILER = pytest.mark.skipif(not COMPILER, reason="there is no compiler to build the engine with")
 
 
@@ -47,7 +48,7 @@ def _by_hand() -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True)
     flags = [*native.FLAGS, "-shared", "-fPIC"]
     header = Path(__file__).with_name("tiles.h")
-    subprocess.run([COMPILER, *flags, "-include", header, native.SOURCE, "-o", path], check=True)
+    subprocess.run([*COMPILER, *flags, "-include", header, native.SOURCE, "-o", path], check=True)
     library = native.Library(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "load", lambda _: library)
@@ -239,7 +240,7 @@ def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
     flags += SETS[processors.runnable()[0]].flags
     source = Path(__file__).with_name("engine_check.cpp")
     built = subprocess.run(
-        [COMPILER, *flags, source, "-o", program, "-pthread"], capture_output=True, text=True, check=False
+        [*COMPILER, *flags, source, "-o", program, "-pthread"], capture_output=True, text=True, check=False
     )
     if "cannot find" in built.stderr:
         pytest.skip(f"the compiler has no {sanitizer} sanitizer")

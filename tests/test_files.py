@@ -1,11 +1,13 @@
 """A file is there whole or not at all, whatever ends the writing."""
 
+import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from musicstar.files import whole, write_whole
+from musicstar.files import clear, whole, write_whole
 
 
 def test_content_is_written_over_what_was_there(tmp_path: Path) -> None:
@@ -68,3 +70,11 @@ def test_writers_at_once_do_not_mix(tmp_path: Path) -> None:
         thread.join()
     assert path.read_bytes() in contents
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_ended_processes_left_is_taken_away(tmp_path: Path) -> None:
+    for name, age_s in ((".writing-old.wav", 8000.0), (".writing-new.wav", 0.0), ("old.wav", 8000.0)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new.wav", "old.wav"]

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,15 +26,13 @@ from torch import Tensor, nn
 from musicstar.engines import processors
 from musicstar.engines.base import Ask, Said
 from musicstar.engines.processors import SETS
-from musicstar.files import write_whole
+from musicstar.files import clear, write_whole
 from musicstar.wavenet import CLASSES, Decoder, Encoder, marking_last
 
 LOG = logging.getLogger(__name__)
 SOURCE = Path(__file__).with_name("wavenet.cpp")
 DIGEST_BYTES = 32
-# A folder in which something was built so long ago was left behind.
-STALE_S = 3600.0
-# What is colder divides logits by more than float32 holds.
+# Of what is colder float32 does not hold the inverse.
 COLDEST = 1e-37
 # Where the inner loop of products begins within a line of a cache would be chance, and up to 6 % of its speed.
 FLAGS = ("-O3", "-std=c++17", "-Wno-psabi", "-pthread", "-falign-loops=64")
@@ -67,7 +64,8 @@ def load(name: str) -> "Library":
     sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.h"))) + SOURCE.read_bytes()
     digest = hashlib.sha256(sources + " ".join(flags).encode()).hexdigest()[:12]
     try:
-        library = _kept(f"engine-{name}-{digest}.so", flags)
+        path = cache_folder() / f"engine-{name}-{digest}.so"
+        library = Library(path) if _is_whole(path) else _build(path, flags)
     except Unavailable:
         raise
     except (OSError, RuntimeError, ImportError, AttributeError, subprocess.SubprocessError) as error:
@@ -95,34 +93,13 @@ def _is_whole(path: Path) -> bool:
     """Whether a build is there as it was made: loading what has been cut short or damaged would end the process."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return False
     return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
-def _kept(name: str, flags: Sequence[str]) -> "Library":
-    """A build from the folder of builds; where that takes none, for this process alone."""
-    folder = cache_folder()
-    path = folder / name
-    try:
-        if _is_whole(path):
-            return Library(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        # Those whose process was ended meanwhile.
-        for left in folder.glob(".building-*"):
-            if time.time() - left.stat().st_mtime > STALE_S:
-                shutil.rmtree(left, ignore_errors=True)
-        _build(path, flags)
-        return Library(path)
-    except OSError as error:
-        LOG.warning("the WaveNet engine is not kept, and built each time (%s); MUSICSTAR_CACHE names a folder", error)
-    with tempfile.TemporaryDirectory() as alone:
-        _build(Path(alone) / name, flags)
-        return Library(Path(alone) / name)
-
-
-def _build(path: Path, flags: Sequence[str]) -> None:
-    """Compile the engine to a path; two processes that do so at once do not disturb each other."""
+def _build(path: Path, flags: Sequence[str]) -> "Library":
+    """Compile the engine, and keep it at a path if that can be; two processes that do so do not disturb each other."""
     # On import it says that there is no CUDA, which is of no interest here.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils import cpp_extension
@@ -130,8 +107,15 @@ def _build(path: Path, flags: Sequence[str]) -> None:
     named, found = compiler()
     if found is None:
         raise Unavailable(f"there is no C++ compiler {named} to build it with")
-    LOG.info("building the WaveNet engine with %s; this happens once", named)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder, _ninja_found():
+    refused: OSError | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clear(path.parent, ".building-*")
+        room = tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-")
+    except OSError as error:
+        refused, room = error, tempfile.TemporaryDirectory()
+    LOG.info("building the WaveNet engine with %s", named)
+    with room as folder, _ninja_found():
         cpp_extension.load(
             "engine",
             [str(SOURCE)],
@@ -143,9 +127,15 @@ def _build(path: Path, flags: Sequence[str]) -> None:
         )
         # Built a second time in one process, PyTorch gives it a number. Loaders do not mind what follows a library.
         built = next(Path(folder).glob("engine*.so"))
-        Library(built)  # a compiler can make something else
-        content = built.read_bytes()
-        write_whole(path, content + hashlib.sha256(content).digest())
+        library, content = Library(built), built.read_bytes()
+        try:
+            if not refused:
+                write_whole(path, content + hashlib.sha256(content).digest())
+        except OSError as error:
+            refused = error
+    if refused:
+        LOG.warning("the WaveNet engine is not kept (%s); MUSICSTAR_CACHE names another folder", refused)
+    return library
 
 
 @contextmanager
