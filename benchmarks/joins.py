@@ -107,26 +107,24 @@ def pieces(folder: Path, method: str) -> list[Piece]:
 
 
 def performed_from_drafts(given: Sequence[Piece], chunking: Chunking) -> list[Tensor]:
-    """All pieces in chunks whose warm-ups are what the drafts have there."""
+    """All pieces in chunks whose leads, all but the last frame, are what the drafts have there."""
     wavs = []
     for piece in given:
-        engine = engine_for(piece.line.decoder)
-        plan = Plan.of(chunking, piece.line.samples, piece.line.decoder.config.pool)
-        spans, forced = plan.spans, plan.lead - plan.overlap - plan.search
+        line = piece.line
+        engine, pool = engine_for(line.decoder), line.decoder.config.pool
+        plan = Plan.of(chunking, line.latents.shape[1], pool)
         chunks = [
-            Playing(replace(piece.line.part(a, b), seed=(*piece.line.seed, i)), engine)
-            for i, (a, b) in enumerate(spans)
+            Playing(replace(line, latents=line.latents[:, a:b], seed=(*line.seed, i)), engine)
+            for i, (a, b) in enumerate(plan.spans)
         ]
-        while any(one.left for one in chunks):
-            playing = [(start, one) for (start, _), one in zip(spans, chunks, strict=True) if one.left]
-            to_force = [max(forced - one.done, 0) if start else 0 for start, one in playing]
-            steps = min([one.left_in_frame for _, one in playing] + [left for left in to_force if left])
-            asks = [one.ask(steps) for _, one in playing]
-            for i, (start, one) in enumerate(playing):
-                if to_force[i]:
-                    at = start + one.done
-                    asks[i] = replace(asks[i], forced=piece.draft[at : at + steps])
-            for (_, one), said in zip(playing, engine.play(asks, steps), strict=True):
+        for frame in range(plan.lead + plan.chunk):
+            playing = [(start, one) for (start, _), one in zip(plan.spans, chunks, strict=True) if one.left]
+            asks = [one.ask(pool) for _, one in playing]
+            for i, (start, _) in enumerate(playing):
+                if frame < plan.lead - 1 and start:
+                    at = (start + frame) * pool
+                    asks[i] = replace(asks[i], forced=piece.draft[at : at + pool])
+            for (_, one), said in zip(playing, engine.play(asks, pool), strict=True):
                 one.take(said)
         wavs.append(plan.join(mulaw_decode(one.codes) for one in chunks))
     return wavs
@@ -163,21 +161,22 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
     others = perform([replace(line, seed=(*line.seed, 1)) for line in lines])
     like = [content(wav, piece.gold) for wav, piece in zip(sequential, given, strict=True)]
 
-    def keep(name: str, wavs: Sequence[Tensor], plans: Sequence[Plan], seconds: float, *, whole: bool = False) -> None:
+    def keep(name: str, wavs: Sequence[Tensor], plans: Sequence[Plan], seconds: float) -> None:
         figures = []
         for wav, before, piece, plan, gold_like in zip(wavs, sequential, given, plans, like, strict=True):
-            joins = [join for join in plan.joins if join < plan.samples - 800]
+            joins = list(range(plan.chunk * plan.pool, plan.frames * plan.pool - 800, plan.chunk * plan.pool))
             flux, step = at_joins(wav, joins)
             own_flux, own_step = at_joins(before, joins)
             figures.append((content(wav, piece.gold) - gold_like, flux - own_flux, step - own_step))
         gained, flux_db, step_db = (mean_of(column) for column in zip(*figures, strict=True))
         played = sum(end - start for plan in plans for start, end in plan.spans)
-        cost = 1.0 if whole else played / sum(plan.samples for plan in plans)
-        rows.append(Row(name, gained, flux_db, step_db, cost=cost, seconds=seconds))
+        rows.append(
+            Row(name, gained, flux_db, step_db, cost=played / sum(plan.frames for plan in plans), seconds=seconds)
+        )
         progress(rows[-1])
 
     def planned(chunking: Chunking) -> list[Plan]:
-        return [Plan.of(chunking, line.samples, line.decoder.config.pool) for line in lines]
+        return [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
 
     for name, chunking in WAYS.items():
         began_s = time.perf_counter()
@@ -185,7 +184,8 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
         keep(f"chunks of {name}", wavs, planned(chunking), time.perf_counter() - began_s)
     keep("chunks of 0.6 s, from drafts", performed_from_drafts(given, DRAFTED), planned(DRAFTED), 0.0)
     for chunk_s in sorted({way.chunk_s for way in WAYS.values()}, reverse=True):
-        keep(f"another seed, each {chunk_s:g} s", others, planned(Chunking(chunk_s=chunk_s)), 0.0, whole=True)
+        plans = [replace(plan, lead=0) for plan in planned(Chunking(chunk_s=chunk_s))]
+        keep(f"another seed, each {chunk_s:g} s", others, plans, 0.0)
     return rows
 
 

@@ -29,11 +29,11 @@ class Chunking:
 
     Attributes
     ----------
-    chunk_s : from one chunk's beginning to the next one's, rounded up to quarters of a latent frame, so that streams
-        ask for latents together or some quarters of a frame apart
+    chunk_s : from one chunk's beginning to the next one's, rounded to whole latent frames
     overlap_s : length of the cross-fade
     search_s : by how much a chunk may be delayed for the sake of likeness
-    warmup_s : sampled before all that may be heard of a chunk and thrown away, so that it is in full swing by then
+    warmup_s : sampled before all that may be heard of a chunk and thrown away, so that it is in full swing by then; at
+        least so much
     """
 
     chunk_s: float = 2.0
@@ -48,85 +48,74 @@ class Chunking:
                 f"chunk, overlap, search and warm-up are {durations_s} s: expected none below 0, overlap within chunk"
             )
 
-    @property
-    def lead_s(self) -> float:
-        """How much of a chunk, but for the first, comes before it is heard alone."""
-        return self.overlap_s + self.search_s + self.warmup_s
-
 
 @dataclass(frozen=True)
 class Plan:
-    """Where chunks lie in a clip, all in samples.
+    """Where chunks lie in a clip.
 
     Attributes
     ----------
-    samples : length of the clip
-    chunk : from one chunk's beginning to the next one's
-    lead : how much of a chunk, but for the first, comes before it is heard alone
-    overlap, search : as of `Chunking`
+    frames : length of the clip, in latent frames of `pool` samples
+    chunk, lead : from chunk to chunk, and how much earlier each begins, in frames
+    overlap, search : as of `Chunking`, in samples
     """
 
-    samples: int
+    frames: int
+    pool: int
     chunk: int
     lead: int
     overlap: int
     search: int
 
     @classmethod
-    def of(cls, chunking: Chunking, samples: int, pool: int) -> "Plan":
-        """The plan for a clip whose latent frames are `pool` samples long."""
-        grain = max(pool // 4, 1)
-        chunk, lead, overlap, search = (
-            round(seconds * SAMPLE_RATE)
-            for seconds in (chunking.chunk_s, chunking.lead_s, chunking.overlap_s, chunking.search_s)
-        )
-        return cls(samples, max(math.ceil(max(chunk, overlap) / grain), 1) * grain, lead, overlap, search)
+    def of(cls, chunking: Chunking, frames: int, pool: int) -> "Plan":
+        """The plan for a clip."""
+        overlap, search = round(chunking.overlap_s * SAMPLE_RATE), round(chunking.search_s * SAMPLE_RATE)
+        chunk = max(round(chunking.chunk_s * SAMPLE_RATE / pool), math.ceil(overlap / pool), 1)
+        lead = math.ceil((overlap + search + chunking.warmup_s * SAMPLE_RATE) / pool - 1e-9)
+        return cls(frames, pool, chunk, lead, overlap, search)
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """The samples of each chunk, from and to: but for the last one equally many, for they are sampled together."""
-        count = max(math.ceil((self.samples - self.lead) / self.chunk), 1)
-        return [(i * self.chunk, min((i + 1) * self.chunk + self.lead, self.samples)) for i in range(count)]
-
-    @property
-    def joins(self) -> list[int]:
-        """From where each chunk but the first is heard alone."""
-        return [start + self.lead for start, _ in self.spans[1:]]
+        """The frames of each chunk, from and to."""
+        return [(max(0, i - self.lead), min(i + self.chunk, self.frames)) for i in range(0, self.frames, self.chunk)]
 
     def join(self, chunks: Iterable[Tensor]) -> Tensor:
-        """The sound of chunks, float Tensor[their lengths], to the clip, Tensor[samples]."""
-        joined = torch.from_numpy(room(self.samples))
-        for (start, end), sound in zip(self.spans, self._levelled(chunks), strict=True):
-            begin, place = start, 0
-            if start:
-                begin, place = start + self.lead, self.lead
+        """The sound of chunks, float Tensor[its frames * pool] each, to the clip, Tensor[frames * pool]."""
+        joined = torch.from_numpy(room(self.frames * self.pool))
+        for i, ((start, end), sound) in enumerate(zip(self.spans, self._levelled(chunks), strict=True)):
+            begin = i * self.chunk * self.pool
+            place = begin - start * self.pool
+            if begin:
                 place -= self._shift(joined[begin - self.overlap : begin], sound[:place])
                 fading = slice(begin - self.overlap, begin)
                 joined[fading] = _faded(joined[fading], sound[place - self.overlap : place])
-            joined[begin:end] = sound[place : place + end - begin]
+            joined[begin : end * self.pool] = sound[place : place + end * self.pool - begin]
         return joined
 
     def _levelled(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """Chunks that are equally loud where they meet: each goes half the way to the other."""
-        ramp = min(round(RAMP_S * SAMPLE_RATE), self.chunk)
+        size = self.chunk * self.pool
+        ramp = min(round(RAMP_S * SAMPLE_RATE), size)
         coming = iter(chunks)
         sound, before_db = next(coming), 0.0
-        for _ in self.spans:
+        for i, (start, _) in enumerate(self.spans):
             following = next(coming, None)
-            after_db = 0.0 if following is None else self._step_db(sound, following)
-            times = torch.arange(len(sound))
-            rise = before_db / 2 * (1 - (times - self.lead) / ramp).clamp(0, 1)
-            fall = after_db / 2 * (1 - (len(sound) - times) / ramp).clamp(0, 1)
+            after_db = 0.0 if following is None else self._step_db(i + 1, sound, following)
+            times = torch.arange(len(sound)) + start * self.pool - i * size
+            rise = before_db / 2 * (1 - times / ramp).clamp(0, 1)
+            fall = after_db / 2 * (1 - (size - times) / ramp).clamp(0, 1)
             yield sound * 10 ** ((rise - fall) / 20)
             if following is not None:
                 sound, before_db = following, after_db
 
-    def _step_db(self, earlier: Tensor, later: Tensor) -> float:
-        """By how much louder a chunk ends than the next one is where that begins to be heard."""
-        heard = min(round(LEVEL_S * SAMPLE_RATE), self.lead)
+    def _step_db(self, i: int, earlier: Tensor, later: Tensor) -> float:
+        """By how much louder the chunk before chunk `i` is where that begins to be heard."""
+        place = (i * self.chunk - self.spans[i][0]) * self.pool
+        heard = min(round(LEVEL_S * SAMPLE_RATE), place)
         if not heard:
             return 0.0
-        powers = [float(sound.square().mean()) for sound in (earlier[-heard:], later[self.lead - heard : self.lead])]
+        powers = [float(sound.square().mean()) for sound in (earlier[-heard:], later[place - heard : place])]
         step_db = 10 * math.log10((powers[0] + FLOOR_POWER) / (powers[1] + FLOOR_POWER))
         return min(max(step_db, -MOST_DB), MOST_DB)
 

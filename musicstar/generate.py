@@ -37,8 +37,7 @@ class Line:
 
     Attributes
     ----------
-    latents : Tensor[latent_channels, N], a frame for each `pool` samples
-    left_out : how many samples of the first frame and of the last one are not played
+    latents : Tensor[latent_channels, N] for N * pool samples
     seed : of the draws, whole numbers of at least 0; the same seed, latents and temperature give the same clip in any
         company, on the same engine
     temperature : divides the logits; 1 samples what was learned, 0 picks the most likely code each time
@@ -46,7 +45,6 @@ class Line:
 
     decoder: Decoder
     latents: Tensor
-    left_out: tuple[int, int] = (0, 0)
     seed: tuple[int, ...] = (0,)
     temperature: float = 1.0
 
@@ -60,14 +58,7 @@ class Line:
     @property
     def samples(self) -> int:
         """Its length."""
-        return self.latents.shape[1] * self.decoder.config.pool - sum(self.left_out)
-
-    def part(self, start: int, end: int) -> "Line":
-        """Some of it, from one sample to another."""
-        pool = self.decoder.config.pool
-        start, end = start + self.left_out[0], end + self.left_out[0]
-        frames = slice(start // pool, math.ceil(end / pool))
-        return replace(self, latents=self.latents[:, frames], left_out=(start % pool, -end % pool))
+        return self.latents.shape[1] * self.decoder.config.pool
 
 
 More = Callable[[], Sequence[Tensor] | None]
@@ -78,7 +69,7 @@ class Playing:
 
     Attributes
     ----------
-    codes : Tensor[line.samples], uint8 mu-law codes; those up to `done` are there
+    codes : Tensor[N * pool], uint8 mu-law codes; those up to `done` are there
     """
 
     def __init__(self, line: Line, engine: Engine) -> None:
@@ -95,18 +86,17 @@ class Playing:
 
     @property
     def left_in_frame(self) -> int:
-        """How many of these follow the present latents."""
-        pool = self.line.decoder.config.pool
-        return min(self.left, pool - (self.line.left_out[0] + self.done) % pool)
+        """How many samples follow the present latents."""
+        return self.line.decoder.config.pool - self.done % self.line.decoder.config.pool
 
     def ask(self, steps: int) -> Ask[object]:
         """What it asks of its engine, for `steps` of the samples that are left in the frame."""
-        frame, within = divmod(self.line.left_out[0] + self.done, self.line.decoder.config.pool)
+        frame, within = divmod(self.done, self.line.decoder.config.pool)
         # A draw of 0 would pick the first code of all, however unlikely: a click.
         drawn = torch.rand(steps, generator=self._generator).clamp_(min=2**-25) if self.line.temperature else None
         return Ask(
             stream=self._stream,
-            latents=None if within and self.done else self.line.latents[:, frame],
+            latents=None if within else self.line.latents[:, frame],
             draws=drawn,
             temperature=self.line.temperature or 1.0,
         )
@@ -190,7 +180,7 @@ def play(
     progress: Callable[[float], None] | None = None,
     heard: Callable[[list[Tensor]], None] | None = None,
 ) -> list[Tensor]:
-    """Sample lines side by side, and beside those of other threads: their codes, uint8 Tensor[samples] each.
+    """Sample lines side by side, and beside those of other threads: their codes, uint8 Tensor[N * pool] each.
 
     Parameters
     ----------
@@ -226,11 +216,11 @@ def perform(
     progress: Callable[[float], None] | None = None,
     heard: Callable[[list[Tensor]], None] | None = None,
 ) -> list[Tensor]:
-    """The sound of lines, each float32 Tensor[samples], nominally in [-1, 1).
+    """The sound of lines, each float32 Tensor[N * pool], nominally in [-1, 1).
 
     Parameters
     ----------
-    chunking : cut lines longer than a chunk and its lead, for speed; None samples each from beginning to end
+    chunking : cut lines longer than a chunk, for speed; None samples each from beginning to end
     more, total, engine, progress : see `play`; all there is is asked for before chunks are cut
     heard : as of `play`, with the sound so far; of what is played in chunks nothing is heard before its end
     """
@@ -243,9 +233,9 @@ def perform(
             replace(line, latents=torch.cat([line.latents, latents], 1))
             for line, latents in zip(lines, coming, strict=True)
         ]
-    plans = [Plan.of(chunking, line.samples, line.decoder.config.pool) for line in lines]
+    plans = [Plan.of(chunking, line.latents.shape[1], line.decoder.config.pool) for line in lines]
     chunks = [
-        replace(line.part(start, end), seed=(*line.seed, i) if i else line.seed)
+        replace(line, latents=line.latents[:, start:end], seed=(*line.seed, i) if i else line.seed)
         for plan, line in zip(plans, lines, strict=True)
         for i, (start, end) in enumerate(plan.spans)
     ]
@@ -261,8 +251,8 @@ def suited(lines: Sequence[Line], engine: Engine, *, total: int) -> Chunking | N
     One stream of a small decoder finds its weights in the processor's cache. Those of a large one are fetched anew for
     each sample, which several streams share.
     """
-    total_s = total / SAMPLE_RATE
-    chunk_s = max(SHORTEST_CHUNK_S, (total_s - len(lines) * Chunking().lead_s) / engine.at_once)
+    total_s, frame_s = total / SAMPLE_RATE, lines[0].decoder.config.pool / SAMPLE_RATE
+    chunk_s = max(SHORTEST_CHUNK_S, math.ceil(total_s / engine.at_once / frame_s) * frame_s)
     weights = max(sum(weight.numel() for weight in line.decoder.parameters()) for line in lines)
     return Chunking(chunk_s=chunk_s) if weights > CACHED_WEIGHTS and total_s > 2 * chunk_s * len(lines) else None
 
