@@ -32,7 +32,7 @@ constexpr int PANEL = 2 * LANES, CLASSES = 256, START = CLASSES;
 template <class T> struct Column;
 
 template <> struct Column<float> {
-  static constexpr int STEP = 1, FEW = LANES > 8 ? 16 : 3;
+  static constexpr int STEP = 1, FEW = LANES > 8 ? 8 : 3;
   typedef Vec Weights;
   static Weights weights(const float* w) { return load(w); }
   static Vec add(Vec sum, Weights w, const float* x) { return sum + w * *x; }
@@ -110,29 +110,34 @@ template <class T> struct Source {
 template <class T, int N, int P, bool BEGUN>
 void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
           float* out, size_t row, const float* begun) {
-  constexpr int STEP = Column<T>::STEP;
-  Vec sum[P][2][N] = {};
+  constexpr int STEP = Column<T>::STEP, VECTORS = 2 * P;
+  Vec sum[VECTORS][N] = {};
   if constexpr (BEGUN) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
-      for (int p = 0; p < P; p++) {
-        const float* from = begun + (first + n) * row + p * PANEL;
-        sum[p][0][n] = load(from), sum[p][1][n] = load(from + LANES);
-      }
+      for (int v = 0; v < VECTORS; v++) sum[v][n] = load(begun + (first + n) * row + v * LANES);
   }
   for (int s = 0; s < count; s++) {
     const T* x[N];
     for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
+#pragma GCC unroll 4
     for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
-      if (P == 1) __builtin_prefetch(ahead, 0, NEAR);
-#pragma GCC unroll 8
-      for (int p = 0; p < P; p++) {
-        const auto low = Column<T>::weights(w + p * panel), high = Column<T>::weights(w + p * panel + LANES * STEP);
+      // Compilers keep to the order of these, in which registers hold all that is at hand.
+      if constexpr (P == 1) {
+        __builtin_prefetch(ahead, 0, NEAR);
+        const auto low = Column<T>::weights(w), high = Column<T>::weights(w + LANES * STEP);
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) {
-          sum[p][0][n] = Column<T>::add(sum[p][0][n], low, x[n] + k);
-          sum[p][1][n] = Column<T>::add(sum[p][1][n], high, x[n] + k);
+          sum[0][n] = Column<T>::add(sum[0][n], low, x[n] + k);
+          sum[1][n] = Column<T>::add(sum[1][n], high, x[n] + k);
+        }
+      } else {
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) {
+          const auto weights = Column<T>::weights(w + v / 2 * panel + v % 2 * LANES * STEP);
+#pragma GCC unroll 8
+          for (int n = 0; n < N; n++) sum[v][n] = Column<T>::add(sum[v][n], weights, x[n] + k);
         }
       }
     }
@@ -140,10 +145,7 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 #pragma GCC unroll 8
   for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
-    for (int p = 0; p < P; p++) {
-      store(out + (first + n) * row + p * PANEL, sum[p][0][n]);
-      store(out + (first + n) * row + p * PANEL + LANES, sum[p][1][n]);
-    }
+    for (int v = 0; v < VECTORS; v++) store(out + (first + n) * row + v * LANES, sum[v][n]);
 }
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.

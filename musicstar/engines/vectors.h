@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <vector>
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 #if defined(__linux__)
@@ -103,10 +103,13 @@ template <class T> Vec exp2(Vec x) {
 }
 
 template <class T> Vec quotient(Vec a, Vec b) {
-#if defined(__AVX512BF16__)
-  if (brief<T>) return a * (Vec)_mm512_rcp14_ps((__m512)b);
-#endif
+#if defined(__AVX512F__)
+  // The reciprocal to 14 bits; where these are too few, what is left is divided by it once more.
+  const Vec r = (Vec)_mm512_rcp14_ps((__m512)b), q = a * r;
+  return brief<T> ? q : q + r * (a - b * q);
+#else
   return a / b;
+#endif
 }
 
 // Compilers make one instruction of the lesser of two whole numbers, four of that of two floats. Read as such, floats
