@@ -244,7 +244,8 @@ def _decode(path: Path, *, max_duration_s: float | None) -> Clip:
 def require_sound(clip: Clip, name: str, *, min_duration_s: float = 0.1) -> Clip:
     """Return the clip, or raise AudioError when it is silent or too short to translate."""
     if clip.duration_s < min_duration_s:
-        raise AudioError(f"{name}: {clip.duration_s:.3f} s long, at least {min_duration_s:g} s is needed")
+        duration_s = math.floor(clip.duration_s * 1000) / 1000
+        raise AudioError(f"{name}: {duration_s:.3f} s long, at least {min_duration_s:g} s is needed")
     level_dbfs = clip.rms_dbfs()
     if level_dbfs < SILENCE_DBFS:
         raise AudioError(f"{name}: the clip is silent (level {level_dbfs:.0f} dBFS, expected above {SILENCE_DBFS:.0f})")

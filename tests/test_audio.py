@@ -247,6 +247,8 @@ def test_silent_and_short_clips_are_refused_for_translation() -> None:
         require_sound(tone(440, peak=1e-5), "a")
     with pytest.raises(AudioError, match=r"^a: 0\.050 s long, at least 0\.1 s is needed$"):
         require_sound(tone(440, duration_s=0.05), "a")
+    with pytest.raises(AudioError, match=r"^a: 0\.099 s long, at least 0\.1 s is needed$"):
+        require_sound(tone(440, duration_s=0.09994), "a")
     clip = tone(440, duration_s=0.1)
     assert require_sound(clip, "a") is clip
 

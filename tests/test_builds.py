@@ -127,6 +127,24 @@ def test_a_damaged_build_is_made_anew(fresh: Path) -> None:
 
 
 @NEEDS_COMPILER
+def test_what_is_no_file_is_no_build(fresh: Path) -> None:
+    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    (kept,) = fresh.iterdir()
+    kept.unlink()
+    os.mkfifo(kept)
+    native.load.cache_clear()
+    choice.choose.cache_clear()
+    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    assert kept.is_file()
+
+
+def test_a_folder_of_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSICSTAR_CACHE", "~nobody-of-that-name/builds")
+    with pytest.raises(ConfigError, match="there is no home for ~nobody-of-that-name/builds; expected MUSICSTAR_CACHE"):
+        native.cache_folder()
+
+
+@NEEDS_COMPILER
 def test_no_path_is_needed(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATH")
     assert "portable" in choose(EngineConfig(engine="portable")).engine.name
@@ -147,7 +165,8 @@ def test_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("MUSICSTAR_ENGINE", "mkl", "engine is 'mkl', expected one of auto, torch, amx, avx512-bf16"),
         ("MUSICSTAR_PRECISION", "half", "precision is 'half', expected one of float32, bfloat16"),
-        ("MUSICSTAR_THREADS", "-1", "MUSICSTAR_THREADS is '-1', expected a whole number from 0"),
+        ("MUSICSTAR_THREADS", "-1", "MUSICSTAR_THREADS is '-1', expected a whole number from 0 to 1024"),
+        ("MUSICSTAR_THREADS", "9" * 5000, "MUSICSTAR_THREADS is '9{20}', expected a whole number from 0 to 1024"),
     ],
 )
 def test_what_is_asked_for_in_vain_is_told(

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from musicstar.config import ConfigError
 from musicstar.engines import processors
 from musicstar.engines.base import Ask, Said
 from musicstar.engines.processors import SETS
@@ -44,8 +45,13 @@ class Unavailable(RuntimeError):
 
 def cache_folder() -> Path:
     """Where builds are kept: MUSICSTAR_CACHE, or a folder of ours where the user's caches are."""
-    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MUSICSTAR_CACHE") or Path(users) / "musicstar").expanduser()
+    named = os.environ.get("MUSICSTAR_CACHE")
+    users = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(named or Path(users) / "musicstar").expanduser()
+    except RuntimeError as error:
+        where = named or users
+        raise ConfigError(f"there is no home for {where}; expected MUSICSTAR_CACHE to be where builds go") from error
 
 
 @cache
@@ -92,7 +98,7 @@ def compiler() -> tuple[str, str | None]:
 def _is_whole(path: Path) -> bool:
     """Whether a build is there as it was made: loading what has been cut short or damaged would end the process."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""
     except OSError:
         return False
     return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
