@@ -12,11 +12,13 @@ by with less; products with the latents do not count, since they are done once p
 generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a turn:
 the machine may be shared.
 
+With `--engine` another set of instructions plays than the fastest, and the limit is what PyTorch reaches with no more.
 With `--device cuda` all of it, limit and naive generator included, is measured on the GPU; memory is the host's.
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -34,12 +36,18 @@ from musicstar.config import load_table
 from musicstar.doctor import cores, processor_name
 from musicstar.engines import processors
 from musicstar.engines.base import Ask, Engine
-from musicstar.engines.choice import EngineConfig, choose
+from musicstar.engines.choice import EngineConfig, Kind, choose
 from musicstar.engines.unrolled import GRAPH_STEPS, UnrolledEngine
 from musicstar.files import write_whole
 from musicstar.wavenet import Decoder, DecoderConfig, DecoderLayer, Encoder, EncoderConfig, scale
 
 CONFIGURATIONS = {"paper": "wavenet-mixture", "small": "wavenet-small-mixture"}
+# What keeps PyTorch's products of float32 and of bfloat16 to a set.
+KEPT_TO = {
+    "avx512-bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
+    "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
 NAIVE, LIMIT, LIMIT_BFLOAT16 = "naive", "limit float32", "limit bfloat16"
 MOST_STEPS = 10_000
 COLOURS = ("#8a5a83", "#1f4a5c", "#3f7f86", "#c2703d")
@@ -165,20 +173,20 @@ def _resident_mb(*, reset: bool = False, peak: bool = False) -> float:
     return int(fields["VmHWM" if peak else "VmRSS"].split()[0]) / 1024
 
 
-def engines(threads: int, device: str) -> dict[str, Engine]:
-    """All that run on a device, by name."""
+def engines(kind: Kind, threads: int, device: str) -> dict[str, Engine]:
+    """All that run on a device, by name; of the native ones that of a set of instructions."""
     found: dict[str, Engine] = {"torch": UnrolledEngine()}
     for precision in ("float32", "bfloat16") if device == "cpu" else ():
-        engine = choose(EngineConfig(precision=precision, threads=threads)).engine
+        engine = choose(EngineConfig(engine=kind, precision=precision, threads=threads)).engine
         found[engine.name] = engine
     return found
 
 
-def limits(turn_s: float, device: str) -> dict[str, Runner]:
+def limits(kind: Kind, turn_s: float, device: str) -> dict[str, Runner]:
     """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions."""
     a, b = torch.randn(2, 2048, 2048, device=device)
     found = {LIMIT: Runner(lambda: lambda n: [a @ b for _ in range(n)], turn_s=turn_s)}
-    if device != "cpu" or processors.SETS[processors.runnable()[0]].bfloat16:
+    if device != "cpu" or processors.SETS[processors.runnable()[0] if kind == "auto" else kind].bfloat16:
         c, d = a.bfloat16(), b.bfloat16()
         found[LIMIT_BFLOAT16] = Runner(lambda: lambda n: [c @ d for _ in range(n)], turn_s=turn_s)
     return found
@@ -217,19 +225,18 @@ def measure(
     size: str,
     batch: int,
     works: Mapping[str, Callable[[], Work]],
+    rates: dict[str, Runner],
     *,
     flops: float,
     samples: int,
     turns: int,
     turn_s: float,
-    device: str,
     alone_s: float = 0.0,
 ) -> list[Speed]:
-    """Take turns at some works, each of which makes `samples` samples of a clip at a time.
+    """Take turns at the limits and some works, each of which makes `samples` samples of a clip at a time.
 
     `alone_s` is what a sample takes the naive generator at batch 1.
     """
-    rates = limits(turn_s, device)
     most = MOST_STEPS if what == "decoder" else 1_000_000
     runners = rates | {name: Runner(make, turn_s=turn_s, most=most) for name, make in works.items()}
     spent: dict[str, list[float]] = {name: [] for name in runners}
@@ -266,7 +273,7 @@ def measure(
 
 
 def measure_all(
-    *, batches: list[int], threads: int, device: str, quick: bool, progress: Callable[[Speed], None]
+    *, batches: list[int], kind: Kind, threads: int, device: str, quick: bool, progress: Callable[[Speed], None]
 ) -> list[Speed]:
     """Both sizes of decoders at each batch, and of encoders."""
     turns, turn_s = (2, 0.2) if quick else (9, 0.4)
@@ -277,7 +284,7 @@ def measure_all(
         for speed in found:
             progress(speed)
 
-    playing = engines(threads, device)
+    playing, rates = engines(kind, threads, device), limits(kind, turn_s, device)
     for size, name in CONFIGURATIONS.items():
         config = DecoderConfig(**load_table(name)["network"]["decoder"])
         decoder = Decoder(config).to(device)
@@ -293,11 +300,11 @@ def measure_all(
                 size,
                 batch,
                 works,
+                rates,
                 flops=flops,
                 samples=1,
                 turns=turns,
                 turn_s=turn_s,
-                device=device,
                 alone_s=alone_s,
             )
             alone_s = alone_s or 1 / next(speed.samples_per_s for speed in found if speed.engine == NAIVE)
@@ -311,11 +318,11 @@ def measure_all(
             size,
             1,
             reads,
+            rates,
             flops=encoder_flops(reading),
             samples=samples,
             turns=turns,
             turn_s=turn_s,
-            device=device,
         )
         keep(found)
     return speeds
@@ -354,10 +361,13 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="draw what was measured")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once, 1 first (default: 1 32)")
     parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
+    sets = ["auto", *processors.runnable()]
+    parser.add_argument("--engine", default="auto", choices=sets, help="a set of instructions (default: the fastest)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here that PyTorch can use")
+    os.environ |= KEPT_TO.get(options.engine, {})
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     machine = f"{processor_name()}, {options.threads} threads"
@@ -379,7 +389,12 @@ def main() -> None:
     if not options.json:
         print(machine)
     speeds = measure_all(
-        batches=options.batch, threads=options.threads, device=options.device, quick=options.quick, progress=show
+        batches=options.batch,
+        kind=options.engine,
+        threads=options.threads,
+        device=options.device,
+        quick=options.quick,
+        progress=show,
     )
     if options.json:
         print(json.dumps({"machine": machine, "speeds": [asdict(speed) for speed in speeds]}))
