@@ -10,9 +10,9 @@ The machine's limit is the rate of a large matrix product on the same threads, i
 processor has an instruction for it. As work counts what the networks' description asks for, also where an engine gets
 by with less; products with the latents do not count, since they are done once per 50 ms. All engines, the naive
 generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a turn:
-the machine may be shared.
+the machine may be shared. With `--engine` another set of instructions plays than the fastest, and the limit is what
+PyTorch reaches with no more.
 
-With `--engine` another set of instructions plays than the fastest, and the limit is what PyTorch reaches with no more.
 With `--device cuda` all of it, limit and naive generator included, is measured on the GPU; memory is the host's.
 """
 
@@ -42,12 +42,8 @@ from musicstar.files import write_whole
 from musicstar.wavenet import Decoder, DecoderConfig, DecoderLayer, Encoder, EncoderConfig, scale
 
 CONFIGURATIONS = {"paper": "wavenet-mixture", "small": "wavenet-small-mixture"}
-# What keeps PyTorch's products of float32 and of bfloat16 to a set.
-KEPT_TO = {
-    "avx512-bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
-    "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
-    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
-}
+# What keeps PyTorch's products to a set of instructions.
+KEPT_TO = {"avx512-bf16": "AVX512_CORE_BF16", "avx512": "AVX512_CORE", "avx2": "AVX2"}
 NAIVE, LIMIT, LIMIT_BFLOAT16 = "naive", "limit float32", "limit bfloat16"
 MOST_STEPS = 10_000
 COLOURS = ("#8a5a83", "#1f4a5c", "#3f7f86", "#c2703d")
@@ -246,10 +242,8 @@ def measure(
     speeds = []
     for name in works:
         limit = LIMIT_BFLOAT16 if "bfloat16" in name and LIMIT_BFLOAT16 in rates else LIMIT
-        work_of_limit = 2 * 2048**3 / (flops * samples * batch)
-        share = statistics.median(
-            limit_s / s / work_of_limit for limit_s, s in zip(spent[limit], spent[name], strict=True)
-        )
+        work = flops * samples * batch / (2 * 2048**3)
+        share = statistics.median(work * least / s for least, s in zip(spent[limit], spent[name], strict=True))
         each_s = statistics.median(spent[name])
         rate = samples * batch / each_s
         naively = spent.get(NAIVE)
@@ -294,14 +288,13 @@ def measure_all(
                 name: partial(_plays, engine, decoder, batch) for name, engine in playing.items()
             }
             works[NAIVE] = partial(_plays_naively, decoder, batch)
-            flops = decoder_flops(config)
             found = measure(
                 "decoder",
                 size,
                 batch,
                 works,
                 rates,
-                flops=flops,
+                flops=decoder_flops(config),
                 samples=1,
                 turns=turns,
                 turn_s=turn_s,
@@ -361,18 +354,18 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="draw what was measured")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once, 1 first (default: 1 32)")
     parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
-    sets = ["auto", *processors.runnable()]
-    parser.add_argument("--engine", default="auto", choices=sets, help="a set of instructions (default: the fastest)")
+    parser.add_argument("--engine", default="auto", choices=["auto", *processors.runnable()])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here that PyTorch can use")
-    os.environ |= KEPT_TO.get(options.engine, {})
+    if options.engine in KEPT_TO:
+        os.environ["ONEDNN_MAX_CPU_ISA"] = KEPT_TO[options.engine]
+        os.environ["MKL_ENABLE_INSTRUCTIONS"] = KEPT_TO[options.engine].partition("_")[0]
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    machine = f"{processor_name()}, {options.threads} threads"
-    if options.device == "cuda":
-        machine = torch.cuda.get_device_name()
+    on_gpu = options.device == "cuda"
+    machine = torch.cuda.get_device_name() if on_gpu else f"{processor_name()}, {options.threads} threads"
 
     def show(speed: Speed) -> None:
         if options.json:
