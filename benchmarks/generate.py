@@ -10,8 +10,8 @@ The machine's limit is the rate of a large matrix product on the same threads, i
 processor has an instruction for it. As work counts what the networks' description asks for, also where an engine gets
 by with less; products with the latents do not count, since they are done once per 50 ms. All engines, the naive
 generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a turn:
-the machine may be shared. With `--engine` another set of instructions plays than the fastest, and the limit is what
-PyTorch reaches with no more.
+the machine may be shared. With `--engine` another set of instructions plays than the fastest, and PyTorch is asked
+to use no more, in the limit and elsewhere; on AMD's processors it heeds that in bfloat16 only.
 
 With `--device cuda` all of it, limit and naive generator included, is measured on the GPU; memory is the host's.
 """
@@ -43,7 +43,7 @@ from musicstar.wavenet import Decoder, DecoderConfig, DecoderLayer, Encoder, Enc
 
 CONFIGURATIONS = {"paper": "wavenet-mixture", "small": "wavenet-small-mixture"}
 # What keeps PyTorch's products to a set of instructions.
-KEPT_TO = {"avx512-bf16": "AVX512_CORE_BF16", "avx512": "AVX512_CORE", "avx2": "AVX2"}
+KEPT_TO = {"avx512-bf16": "AVX512_CORE_BF16", "avx512": "AVX512_CORE", "avx2": "AVX2", "portable": "SSE41"}
 NAIVE, LIMIT, LIMIT_BFLOAT16 = "naive", "limit float32", "limit bfloat16"
 MOST_STEPS = 10_000
 COLOURS = ("#8a5a83", "#1f4a5c", "#3f7f86", "#c2703d")
@@ -354,14 +354,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="draw what was measured")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once, 1 first (default: 1 32)")
     parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
-    parser.add_argument("--engine", default="auto", choices=["auto", *processors.runnable()])
+    parser.add_argument("--engine", default="auto", choices=["auto", *processors.runnable()], help="default: fastest")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU here that PyTorch can use")
     if options.engine in KEPT_TO:
         os.environ["ONEDNN_MAX_CPU_ISA"] = KEPT_TO[options.engine]
-        os.environ["MKL_ENABLE_INSTRUCTIONS"] = KEPT_TO[options.engine].partition("_")[0]
+        os.environ["MKL_ENABLE_INSTRUCTIONS"] = KEPT_TO[options.engine].partition("_")[0].replace("SSE41", "SSE4_2")
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     on_gpu = options.device == "cuda"

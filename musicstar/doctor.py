@@ -42,6 +42,13 @@ def processor_name() -> str:
     return f"{named[0] if named else platform.processor() or platform.machine()} ({', '.join(processors.runnable())})"
 
 
+def _builds() -> str:
+    try:
+        return str(native.cache_folder())
+    except OSError as error:
+        return f"none are kept ({error})"
+
+
 def examine() -> list[Finding]:
     """Everything, in the order it is told.
 
@@ -62,7 +69,7 @@ def examine() -> list[Finding]:
         Finding("C++ compiler", compiler or f"none ({named} is not on the path)"),
         Finding("WaveNet engine", f"{chosen.engine.name}: {chosen.why}"),
         Finding("threads", threads),
-        Finding("builds are kept in", str(native.cache_folder())),
+        Finding("builds are kept in", _builds()),
         *(
             Finding(package, f"{'there' if importlib.util.find_spec(package) else 'not installed'}, for {purpose}")
             for package, purpose in OPTIONAL.items()

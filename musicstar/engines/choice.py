@@ -2,6 +2,7 @@
 
 import logging
 import os
+import reprlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -48,13 +49,13 @@ class EngineConfig:
     def from_environment(cls) -> "EngineConfig":
         """What MUSICSTAR_ENGINE, MUSICSTAR_PRECISION and MUSICSTAR_THREADS ask for."""
         threads = os.environ.get("MUSICSTAR_THREADS") or "0"
-        if not threads.isdecimal() or len(threads) > len(str(MOST_THREADS)):
-            found = repr(threads[:20])
+        if not threads.isdecimal() or len(threads.lstrip("0")) > len(str(MOST_THREADS)):
+            found = reprlib.repr(threads)
             raise ConfigError(f"MUSICSTAR_THREADS is {found}, expected a whole number from 0 to {MOST_THREADS}")
         return cls(
             engine=os.environ.get("MUSICSTAR_ENGINE") or "auto",  # type: ignore[arg-type]
             precision=os.environ.get("MUSICSTAR_PRECISION") or "float32",  # type: ignore[arg-type]
-            threads=int(threads),
+            threads=int(threads.lstrip("0") or "0"),
         )
 
 

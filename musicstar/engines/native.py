@@ -23,7 +23,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from musicstar.config import ConfigError
 from musicstar.engines import processors
 from musicstar.engines.base import Ask, Said
 from musicstar.engines.processors import SETS
@@ -44,14 +43,19 @@ class Unavailable(RuntimeError):
 
 
 def cache_folder() -> Path:
-    """Where builds are kept: MUSICSTAR_CACHE, or a folder of ours where the user's caches are."""
+    """Where builds are kept: MUSICSTAR_CACHE, or a folder of ours where the user's caches are.
+
+    Raises
+    ------
+    OSError
+        It would be in a home that there is not.
+    """
     named = os.environ.get("MUSICSTAR_CACHE")
     users = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     try:
-        return Path(named or Path(users) / "musicstar").expanduser()
+        return Path(named or Path(users) / "musicstar").expanduser().absolute()
     except RuntimeError as error:
-        where = named or users
-        raise ConfigError(f"there is no home for {where}; expected MUSICSTAR_CACHE to be where builds go") from error
+        raise OSError(f"there is no home for {named or users}") from error
 
 
 @cache
@@ -70,8 +74,8 @@ def load(name: str) -> "Library":
     sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.h"))) + SOURCE.read_bytes()
     digest = hashlib.sha256(sources + " ".join(flags).encode()).hexdigest()[:12]
     try:
-        path = cache_folder() / f"engine-{name}-{digest}.so"
-        library = Library(path) if _is_whole(path) else _build(path, flags)
+        file = f"engine-{name}-{digest}.so"
+        library = _kept(file) or _build(file, flags)
     except Unavailable:
         raise
     except (OSError, RuntimeError, ImportError, AttributeError, subprocess.SubprocessError) as error:
@@ -95,17 +99,19 @@ def compiler() -> tuple[str, str | None]:
     return named or "named by CXX", shutil.which(words[0]) if words else None
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a build is there as it was made: loading what has been cut short or damaged would end the process."""
+def _kept(file: str) -> "Library | None":
+    """A build, if it is there as it was made: loading what has been cut short or damaged would end the process."""
     try:
+        path = cache_folder() / file
         content = path.read_bytes() if path.is_file() else b""
     except OSError:
-        return False
-    return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+        return None
+    whole = hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+    return Library(path) if whole else None
 
 
-def _build(path: Path, flags: Sequence[str]) -> "Library":
-    """Compile the engine, and keep it at a path if that can be; two processes that do so do not disturb each other."""
+def _build(file: str, flags: Sequence[str]) -> "Library":
+    """Compile the engine, and keep it if that can be; two processes that do so do not disturb each other."""
     # On import it says that there is no CUDA, which is of no interest here.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils import cpp_extension
@@ -115,9 +121,10 @@ def _build(path: Path, flags: Sequence[str]) -> "Library":
         raise Unavailable(f"there is no C++ compiler {named} to build it with")
     refused: OSError | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        clear(path.parent, ".building-*")
-        room = tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-")
+        kept = cache_folder()
+        kept.mkdir(parents=True, exist_ok=True)
+        clear(kept, ".building-*")
+        room = tempfile.TemporaryDirectory(dir=kept, prefix=".building-")
     except OSError as error:
         refused, room = error, tempfile.TemporaryDirectory()
     LOG.info("building the WaveNet engine with %s", named)
@@ -136,7 +143,7 @@ def _build(path: Path, flags: Sequence[str]) -> "Library":
         library, content = Library(built), built.read_bytes()
         try:
             if not refused:
-                write_whole(path, content + hashlib.sha256(content).digest())
+                write_whole(kept / file, content + hashlib.sha256(content).digest())
         except OSError as error:
             refused = error
     if refused:
