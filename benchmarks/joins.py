@@ -10,7 +10,8 @@ each of which is translated in both directions by the WaveNets of `--method`. Fo
 
 Each beside what the sequential output has at the same moments, which have no joins there. What a figure varies by
 without any chunk is its noise: the same for a second sequential output, of another seed, against the first, at the
-moments where chunks of each length would be joined.
+moments where chunks of each length would be joined. All of it is done with `--seeds` seeds, over which each clip's
+figures are averaged.
 
 A draft is the translation by the spectral network of the same method: in its way chunks are warmed up by what the draft
 has there, said whatever the decoder thinks, in place of what they would say themselves.
@@ -153,22 +154,28 @@ def mean_of(differences: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(differences)), 1.96 * float(np.std(differences, ddof=1)) / len(differences) ** 0.5
 
 
-def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[Row]:
+def seeded(given: Sequence[Piece], *seed: int) -> list[Piece]:
+    """The same pieces with other seeds."""
+    return [replace(piece, line=replace(piece.line, seed=(*piece.line.seed, *seed))) for piece in given]
+
+
+def measure(given: Sequence[Piece], *, seeds: int, progress: Callable[[Row], None]) -> list[Row]:
     """Play all pieces in every way, against the sequential ones."""
     rows: list[Row] = []
-    lines = [piece.line for piece in given]
-    sequential = perform(lines)
-    others = perform([replace(line, seed=(*line.seed, 1)) for line in lines])
-    like = [content(wav, piece.gold) for wav, piece in zip(sequential, given, strict=True)]
+    lines, takes = [piece.line for piece in given], [seeded(given, seed, 0) for seed in range(seeds)]
+    sequential = [perform([piece.line for piece in take]) for take in takes]
+    like = [[content(wav, piece.gold) for wav, piece in zip(wavs, given, strict=True)] for wavs in sequential]
 
-    def keep(name: str, wavs: Sequence[Tensor], plans: Sequence[Plan], seconds: float) -> None:
+    def keep(name: str, outputs: Sequence[Sequence[Tensor]], plans: Sequence[Plan], seconds: float) -> None:
         figures = []
-        for wav, before, piece, plan, gold_like in zip(wavs, sequential, given, plans, like, strict=True):
-            joins = list(range(plan.chunk * plan.pool, plan.frames * plan.pool - 800, plan.chunk * plan.pool))
-            flux, step = at_joins(wav, joins)
-            own_flux, own_step = at_joins(before, joins)
-            figures.append((content(wav, piece.gold) - gold_like, flux - own_flux, step - own_step))
-        gained, flux_db, step_db = (mean_of(column) for column in zip(*figures, strict=True))
+        for wavs, befores, likes in zip(outputs, sequential, like, strict=True):
+            for wav, before, piece, plan, gold_like in zip(wavs, befores, given, plans, likes, strict=True):
+                joins = list(range(plan.chunk * plan.pool, plan.frames * plan.pool - 800, plan.chunk * plan.pool))
+                flux, step = at_joins(wav, joins)
+                own_flux, own_step = at_joins(before, joins)
+                figures.append((content(wav, piece.gold) - gold_like, flux - own_flux, step - own_step))
+        of_clips = np.reshape(figures, (seeds, len(given), 3)).mean(axis=0)
+        gained, flux_db, step_db = (mean_of(column) for column in of_clips.T)
         played = sum(end - start for plan in plans for start, end in plan.spans)
         rows.append(
             Row(name, gained, flux_db, step_db, cost=played / sum(plan.frames for plan in plans), seconds=seconds)
@@ -180,12 +187,14 @@ def measure(given: Sequence[Piece], *, progress: Callable[[Row], None]) -> list[
 
     for name, chunking in WAYS.items():
         began_s = time.perf_counter()
-        wavs = perform(lines, chunking=chunking)
-        keep(f"chunks of {name}", wavs, planned(chunking), time.perf_counter() - began_s)
-    keep("chunks of 0.6 s, from drafts", performed_from_drafts(given, DRAFTED), planned(DRAFTED), 0.0)
+        outputs = [perform([piece.line for piece in take], chunking=chunking) for take in takes]
+        keep(f"chunks of {name}", outputs, planned(chunking), time.perf_counter() - began_s)
+    outputs = [performed_from_drafts(take, DRAFTED) for take in takes]
+    keep("chunks of 0.6 s, from drafts", outputs, planned(DRAFTED), 0.0)
+    outputs = [perform([piece.line for piece in seeded(given, seed, 1)]) for seed in range(seeds)]
     for chunk_s in sorted({way.chunk_s for way in WAYS.values()}, reverse=True):
         plans = [replace(plan, lead=0) for plan in planned(Chunking(chunk_s=chunk_s))]
-        keep(f"another seed, each {chunk_s:g} s", others, plans, 0.0)
+        keep(f"another seed, each {chunk_s:g} s", outputs, plans, 0.0)
     return rows
 
 
@@ -194,8 +203,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="excerpts in the StarNet layout")
     parser.add_argument("--method", default="mixture", choices=list(CLASSES))
+    parser.add_argument("--seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"--seeds is {options.seeds}, expected at least 1")
 
     def show(row: Row) -> None:
         if not options.json:
@@ -205,7 +217,7 @@ def main() -> None:
             ]
             print(f"{row.name:32} {', '.join(told)}, {row.cost:.2f} played for 1, {row.seconds:.0f} s", flush=True)
 
-    rows = measure(pieces(options.folder, options.method), progress=show)
+    rows = measure(pieces(options.folder, options.method), seeds=options.seeds, progress=show)
     if options.json:
         print(json.dumps([asdict(row) for row in rows]))
 
