@@ -9,7 +9,7 @@ Sources: Alinoori and Tzerpos, "Music-STAR" (2022), figure 4; Mor et al., "A Uni
 Network" (2019), section 3.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -164,6 +164,11 @@ class Encoder(nn.Module):
         Returns
         -------
         Tensor[latent_channels, T // pool]
+
+        Raises
+        ------
+        ValueError
+            T is less than `pool`.
         """
         config = self.config
         layers = [cast(EncoderLayer, layer) for layer in self.layers]
@@ -188,17 +193,34 @@ class Encoder(nn.Module):
             if whole:
                 means.append(F.avg_pool1d(rest[..., :whole], config.pool))
             rest = rest[..., whole:]
-        return cast(Tensor, self.last_conv(torch.cat(means, 2)))[0]
+        return self.latents_from(means)
+
+    def latents_from(self, means: Sequence[Tensor]) -> Tensor:
+        """What a clip's means over latent frames, Tensor[1, channels, n] in stretches, come to.
+
+        Returns
+        -------
+        Tensor[latent_channels, N]
+
+        Raises
+        ------
+        ValueError
+            The clip has no whole frame.
+        """
+        if not any(stretch.shape[2] for stretch in means):
+            raise ValueError(f"a clip to encode has fewer samples than one latent frame, which is {self.config.pool}")
+        return cast(Tensor, self.last_conv(torch.cat(list(means), 2)))[0]
 
 
 def marking_last(blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
     """Each block, and whether none follows."""
-    iterator = iter(blocks)
-    held = next(iterator)
-    for block in iterator:
-        yield held, False
+    held = None
+    for block in blocks:
+        if held is not None:
+            yield held, False
         held = block
-    yield held, True
+    if held is not None:
+        yield held, True
 
 
 class CausalConv1d(nn.Conv1d):

@@ -181,6 +181,14 @@ def test_it_does_not_matter_in_what_blocks_a_clip_comes(name: str, sizes: list[i
     torch.testing.assert_close(read, expected, atol=bound * float(expected.std()), rtol=0)
 
 
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("sizes", [[], [0], [79], [40, 39]])
+def test_less_than_a_latent_frame_is_refused(name: str, sizes: list[int]) -> None:
+    encoder = Encoder(EncoderConfig(kind="glu", blocks=1, layers=2, channels=12, pool=80))
+    with pytest.raises(ValueError, match="fewer samples than one latent frame, which is 80"):
+        case(name).make().encode(encoder, [torch.zeros(size, dtype=torch.int64) for size in sizes])
+
+
 def test_a_paper_size_encoder_is_read_alike() -> None:
     torch.manual_seed(0)
     encoder = Encoder(EncoderConfig(kind="glu", blocks=1, layers=14, channels=128))

@@ -70,4 +70,10 @@ class Engine(Protocol):
         """Carry streams on by `steps` samples each, in which their latents do not change."""
 
     def encode(self, encoder: Encoder, blocks: Iterable[Tensor]) -> Tensor:
-        """One clip to latents, Tensor[latent_channels, T // pool]; its codes Tensor[T] come in blocks of any size."""
+        """One clip to latents, Tensor[latent_channels, T // pool]; its codes Tensor[T] come in blocks of any size.
+
+        Raises
+        ------
+        ValueError
+            T is less than `pool`.
+        """

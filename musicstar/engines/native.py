@@ -350,6 +350,5 @@ class NativeEngine:
             if frames < 0:
                 raise MemoryError("there is no memory for the encoder of a WaveNet")
             given += frames
-            means.append(room[:frames].clone())
-        latents: Tensor = encoder.last_conv(torch.cat(means).t()[None].to(encoder.last_conv.weight))[0]
-        return latents
+            means.append(room[:frames].t()[None].to(encoder.last_conv.weight, copy=True))
+        return encoder.latents_from(means)
