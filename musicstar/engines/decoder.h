@@ -19,10 +19,9 @@ struct AnyDecoder {
 template <class T> struct Decoder : AnyDecoder {
   int layers, channels, width, skip, latent;
   std::vector<int> dilations;
-  Large<T> weights, weights_of_past;  // apart, for few streams need the latter more rarely
+  Large<T> weights;
   Large<float> weights_of_conditions;
-  std::vector<Packed<T>> past, present;  // taps
-  std::vector<Packed<T>> out;  // what is added to the stream, and below it the skip; the last only skips
+  std::vector<Packed<T>> causal, out;  // out: what is added to the stream, and below it the skip; the last only skips
   std::vector<Array<float>> residual_bias;
   Packed<T> first_skip, hidden, logits;
   Packed<float> conditions;
@@ -30,8 +29,8 @@ template <class T> struct Decoder : AnyDecoder {
 
   Decoder(const DecoderSizes& sizes, const int32_t* dilations_, Reader from)
       : layers(sizes.layers), channels(sizes.channels), width(padded(sizes.channels)), skip(padded(sizes.skip)),
-        latent(sizes.latent), dilations(dilations_, dilations_ + sizes.layers), past(layers), present(layers),
-        out(layers), residual_bias(layers) {
+        latent(sizes.latent), dilations(dilations_, dilations_ + sizes.layers), causal(layers), out(layers),
+        residual_bias(layers) {
     const int C = channels, S = sizes.skip;
     const Pairs pairs{C, width};
     const auto scale = [](int r) { return r % PANEL < LANES ? -LOG2E : -2 * LOG2E; };
@@ -48,11 +47,10 @@ template <class T> struct Decoder : AnyDecoder {
       const float *weight = from.next(), *bias = from.next();
       condition_weights.push_back(from.next());
       const float* latent_bias = from.next();
-      for (const int tap : {0, 1})
-        (tap ? present : past)[i].pack(tap ? weights : weights_of_past, pairs.rows(), width, [&](int r, int k) {
-          const int row = pairs.row(r);
-          return row < 0 || k >= C ? 0.0f : scale(r) * weight[(size_t(row) * C + k) * 2 + tap];
-        });
+      causal[i].pack(weights, pairs.rows(), 2 * width, [&](int r, int k) {
+        const int row = pairs.row(r), column = k % width;
+        return row < 0 || column >= C ? 0.0f : scale(r) * weight[(size_t(row) * C + column) * 2 + k / width];
+      });
       for (int r = 0; r < pairs.rows(); r++)
         if (const int row = pairs.row(r); row >= 0)
           condition_bias[size_t(i) * pairs.rows() + r] = scale(r) * (bias[row] + latent_bias[row]);
@@ -83,7 +81,7 @@ template <class T> struct Decoder : AnyDecoder {
       const int row = pairs.row(r % pairs.rows());
       return row < 0 ? 0.0f : scale(r) * condition_weights[r / pairs.rows()][size_t(row) * latent + k];
     });
-    weights.shrink_to_fit(), weights_of_past.shrink_to_fit(), weights_of_conditions.shrink_to_fit();
+    weights.shrink_to_fit(), weights_of_conditions.shrink_to_fit();
   }
 };
 
@@ -149,7 +147,7 @@ template <class T> struct Stream : AnyStream {
   }
 
   void listen(const float* latents) {
-    multiply<float>({{net.conditions, {latents, 0}}}, 1, conditions.data());
+    multiply<float>(net.conditions, {{latents, 0, net.latent}}, 1, conditions.data());
     for (size_t r = 0; r < net.condition_bias.size(); r++) conditions[r] += net.condition_bias[r];
   }
 
@@ -167,7 +165,7 @@ template <class T> struct Rows {
   int width;
   Rows(int count, int width_) : values(size_t(count) * width_), width(width_) {}
   T* operator[](int b) { return &values[size_t(b) * width]; }
-  operator Source<T>() const { return {values.data(), size_t(width)}; }
+  operator Source<T>() const { return {values.data(), size_t(width), width}; }
 };
 
 // Streams of one decoder on their way together, one step at a time. What a layer remembers of `dilation` ago it knows
@@ -224,7 +222,7 @@ template <class T> struct Band {
       }
       stream.previous = stream.code;
     }
-    multiply<T>({{net.first_skip, narrow}}, count, skips[0]);
+    multiply<T>(net.first_skip, {narrow}, count, skips.values.data());
   }
 
   // For how many steps a layer takes its products with the past at once, and for how many it does so now.
@@ -247,15 +245,16 @@ template <class T> struct Band {
       if (++moment == dilation) moment = 0;
       for (int step = 0; step < soon; step++) prefetch(ring(layer + 1, before + dilation, b, step), W);
     }
+    const Packed<T>& causal = net.causal[layer];
     const float *sum = sums[0], *more = &conditions[size_t(layer) * count * 2 * W];
-    const auto fetch = [&](int b, int r) { prefetch(more + size_t(b) * 2 * W + r, PANEL); };
+    const auto fetch = [W = W, more](int b, int r) { prefetch(more + size_t(b) * 2 * W + r, PANEL); };
     if (span(layer) == 1) {
-      multiply<T>({{net.past[layer], past}, {net.present[layer], narrow}}, count, sums[0], nullptr, fetch);
+      multiply<T>(causal, {past, narrow}, count, sums[0], nullptr, fetch);
     } else {
       float* first = &begun[size_t(layer) * ahead * count * 2 * W];
-      if (now) multiply<T>({{net.past[layer], past}}, now * count, first);
+      if (now) multiply<T>(causal, {past}, now * count, first);
       const float* own = first + size_t(time % span(layer)) * count * 2 * W;
-      multiply<T>({{net.present[layer], narrow}}, count, sums[0], own, fetch);
+      multiply<T, true>(causal.from(W), {narrow}, count, sums[0], own, fetch);
     }
     for (int b = 0; b < count; b++, sum += 2 * W, more += 2 * W)
       for (int c = 0; c < W; c += LANES)
@@ -267,7 +266,7 @@ template <class T> struct Band {
   void add(int layer) {
     const Packed<T>& out = net.out[layer];
     const int stream_rows = out.rows - net.skip;
-    multiply<T>({{out, z}}, count, sums[0]);
+    multiply<T>(out, {z}, count, sums.values.data());
     for (int b = 0; b < count; b++) {
       const float* sum = &sums.values[size_t(b) * out.rows];
       for (int c = 0; c < stream_rows; c += LANES) {
@@ -288,9 +287,9 @@ template <class T> struct Band {
       add(i);
     }
     rectify(skips, [&](int) { return net.skip_bias.data(); });
-    multiply<T>({{net.hidden, hidden}}, count, sums[0]);
+    multiply<T>(net.hidden, {hidden}, count, sums.values.data());
     rectify(sums, [&](int b) { return &streams[b]->conditions[size_t(net.layers) * 2 * W]; });
-    multiply<T>({{net.logits, hidden}}, count, logits[0]);
+    multiply<T>(net.logits, {hidden}, count, logits.values.data());
     time++;
     for (int b = 0; b < count; b++)
       for (int k = 0; k < CLASSES; k += LANES) store(logits[b] + k, load(logits[b] + k) + load(&net.logits_bias[k]));

@@ -28,14 +28,14 @@ template <class T> struct Encoder : AnyEncoder {
   bool gated_;
   std::vector<int> dilations;
   Large<T> weights;
-  std::vector<Packed<T>> dilated[3], pointwise;  // a convolution's taps
-  std::vector<Packed<T>> filtered[6];            // of the layers that it pays for; of others empty
+  std::vector<Packed<T>> dilated, pointwise;
+  std::vector<Packed<T>> filtered[6];  // of the layers that it pays for; of others empty
   std::vector<Array<float>> dilated_bias, pointwise_bias;
   Array<float> taps[3], first_bias;
 
   Encoder(const EncoderSizes& sizes, const int32_t* dilations_, Reader from)
       : layers(sizes.layers), channels(sizes.channels), width(padded(sizes.channels)), pool(sizes.pool),
-        gated_(sizes.gated), dilations(dilations_, dilations_ + sizes.layers), pointwise(layers),
+        gated_(sizes.gated), dilations(dilations_, dilations_ + sizes.layers), dilated(layers), pointwise(layers),
         dilated_bias(layers), pointwise_bias(layers) {
     const int C = channels;
     const Pairs pairs{C, width};
@@ -45,7 +45,6 @@ template <class T> struct Encoder : AnyEncoder {
       for (int c = 0; c < C; c++) taps[tap][c] = first[3 * c + tap];
     }
     widen(first_bias, bias, C);
-    for (auto& tap : dilated) tap.resize(layers);
     for (auto& part : filtered) part.resize(layers);
     for (int i = 0; i < layers; i++) {
       const float* weight = from.next();
@@ -61,10 +60,9 @@ template <class T> struct Encoder : AnyEncoder {
           for (int tap = 0; tap < 3 && k < C; tap++) sum += TAPS[p][tap] * weight[(size_t(r) * C + k) * 3 + tap];
           return float(sum);
         });
-      for (int tap = 0; tap < 3; tap++)
-        dilated[tap][i].pack(weights, C, width, [&](int r, int k) {
-          return k < C ? weight[(size_t(r) * C + k) * 3 + tap] : 0.0f;
-        });
+      dilated[i].pack(weights, C, 3 * width, [&](int r, int k) {
+        return k % width < C ? weight[(size_t(r) * C + k % width) * 3 + k / width] : 0.0f;
+      });
       widen(dilated_bias[i], from.next(), C);
       const float *point = from.next(), *point_bias = from.next();
       if (!gated_) {
@@ -171,8 +169,8 @@ template <class T> struct Reading : AnyReading {
     for (int m = 0, some; m < n; m += some) {
       const size_t t = from + m;
       some = int(std::min({size_t(n - m), in.run(t), in.run(t + d), in.run(t + 2 * d)}));
-      const auto tap = [&](int i) { return Term<T>{net.dilated[i][layer], {in[t + i * d].x, W}}; };
-      multiply<T>({tap(0), tap(1), tap(2)}, some, &bench.sums[m * W]);
+      multiply<T>(net.dilated[layer], {{in[t].x, W, int(W)}, {in[t + d].x, W, int(W)}, {in[t + 2 * d].x, W, int(W)}},
+                  some, &bench.sums[m * W]);
     }
     for (int m = 0; m < n; m++) {
       bench.moments[m] = from + m;
@@ -207,7 +205,7 @@ template <class T> struct Reading : AnyReading {
       }
     }
     for (int p = 0; p < 6; p++)
-      multiply<T>({{net.filtered[p][layer], {&bench.inputs[p * part], W}}}, n, &bench.sums[p * part]);
+      multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n, &bench.sums[p * part]);
     for (size_t q = 0; q < size_t(n); q++)
       for (size_t c = 0; c < W; c += LANES) {
         Vec m[6];
@@ -227,7 +225,7 @@ template <class T> struct Reading : AnyReading {
     const size_t W = net.width, d = net.dilations[layer];
     const int rows = net.pointwise[layer].rows;
     bench.sums.resize(size_t(n) * rows);
-    multiply<T>({{net.pointwise[layer], {bench.hidden.data(), W}}}, n, bench.sums.data());
+    multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data());
     const float* bias = net.pointwise_bias[layer].data();
     Inputs& next = inputs[layer + 1];
     for (int m = 0; m < n; m++) {

@@ -12,7 +12,6 @@
 #include "vectors.h"
 
 #include <initializer_list>
-#include <utility>
 
 namespace {
 
@@ -75,6 +74,14 @@ template <> struct Column<bfloat16> {
 
 constexpr int padded(int n) { return (n + PANEL - 1) / PANEL * PANEL; }
 
+// Weights from some column on; the panels' beginnings are `apart` values from each other.
+template <class T> struct Part {
+  const T* panels;
+  int rows;
+  size_t apart;
+  const T* panel(int row) const { return panels + row / PANEL * apart; }
+};
+
 // Weights given row by row. Those of a network lie behind each other in the order of their use, so that what is fetched
 // beyond the end of a product most often belongs to the next.
 template <class T> struct Packed {
@@ -88,52 +95,34 @@ template <class T> struct Packed {
         for (int r = panel; r < panel + PANEL; r++)
           for (int s = 0; s < Column<T>::STEP; s++) to.push_back(T(r < rows_ ? value(r, k + s) : 0.0f));
   }
-  const T* panel(int row) const { return all->data() + begin + size_t(row) * columns; }
+  Part<T> from(int column) const { return {&(*all)[begin + size_t(column) * PANEL], rows, size_t(columns) * PANEL}; }
+  operator Part<T>() const { return from(0); }
 };
 
-// Activations of streams, `apart` values from each other.
+// Activations: `columns` of each stream, the streams `apart` values from each other.
 template <class T> struct Source {
   const T* x;
   size_t apart;
+  int columns;
 };
 
-// One product in a sum of them, all of as many rows.
-template <class T> struct Term {
-  const Packed<T>& weights;
-  Source<T> source;
-};
-
-// What is asked of a tile: the sum of `count` terms, for streams from `first` on, one of so many blocks of them.
-template <class T> struct Sum {
-  const Term<T>* terms;
-  int count, first, block, blocks;
-  float* out;
-  const float* begun;
-};
-
-// Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
-constexpr int panels_for(int streams) { return streams == 1 ? 4 : streams <= 3 ? 2 : 1; }
-
-// The sums of N streams, for P panels from row `r` on.
-template <class T, int N, int P> void tile(const Sum<T>& asked, int r) {
+// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart, or what was BEGUN and W x.
+template <class T, int N, int P, bool BEGUN>
+void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
+          float* out, size_t row, const float* begun) {
   constexpr int STEP = Column<T>::STEP, VECTORS = 2 * P;
-  const size_t rows = asked.terms[0].weights.rows, at = asked.first * rows + r;
   Vec sum[VECTORS][N] = {};
-  if (asked.begun) {
+  if constexpr (BEGUN) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
-      for (int v = 0; v < VECTORS; v++) sum[v][n] = load(asked.begun + at + n * rows + v * LANES);
+      for (int v = 0; v < VECTORS; v++) sum[v][n] = load(begun + (first + n) * row + v * LANES);
   }
-  const int share = PANEL * STEP * sizeof(T) / asked.blocks;
-  for (int s = 0; s < asked.count; s++) {
-    const auto& [packed, source] = asked.terms[s];
-    const int columns = packed.columns;
-    const T *w = packed.panel(r), *x[N];
-    const auto* ahead = reinterpret_cast<const char*>(packed.panel(r + PANEL)) + columns / STEP * share * asked.block;
-    for (int n = 0; n < N; n++) x[n] = source.x + (asked.first + n) * source.apart;
+  for (int s = 0; s < count; s++) {
+    const T* x[N];
+    for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
 #pragma GCC unroll 4
-    for (int k = 0; k < columns; k += STEP, w += PANEL * STEP, ahead += share) {
+    for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
       // Compilers keep to the order of these, in which registers hold all that is at hand.
       if constexpr (P == 1) {
         __builtin_prefetch(ahead, 0, NEAR);
@@ -146,7 +135,7 @@ template <class T, int N, int P> void tile(const Sum<T>& asked, int r) {
       } else {
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
-          const auto weights = Column<T>::weights(w + v / 2 * PANEL * columns + v % 2 * LANES * STEP);
+          const auto weights = Column<T>::weights(w + v / 2 * panel + v % 2 * LANES * STEP);
 #pragma GCC unroll 8
           for (int n = 0; n < N; n++) sum[v][n] = Column<T>::add(sum[v][n], weights, x[n] + k);
         }
@@ -156,13 +145,26 @@ template <class T, int N, int P> void tile(const Sum<T>& asked, int r) {
 #pragma GCC unroll 8
   for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
-    for (int v = 0; v < VECTORS; v++) store(asked.out + at + n * rows + v * LANES, sum[v][n]);
+    for (int v = 0; v < VECTORS; v++) store(out + (first + n) * row + v * LANES, sum[v][n]);
 }
 
-template <class T, size_t... N> auto tile_for(int streams, bool several, std::index_sequence<N...>) {
-  typedef void (*Tile)(const Sum<T>&, int);
-  static constexpr Tile one[] = {tile<T, N + 1, 1>...}, more[] = {tile<T, N + 1, panels_for(N + 1)>...};
-  return (several ? more : one)[streams - 1];
+// Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
+template <class T, int N, bool BEGUN>
+void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first, float* out, const float* begun,
+            int from, int to, int block, int blocks) {
+  constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
+  int columns = 0;
+  for (int s = 0; s < count; s++) columns += sources[s].columns;
+  const size_t bytes = size_t(PANEL) * columns * sizeof(T);
+  const auto ahead = [&](int r) { return reinterpret_cast<const char*>(w.panel(r)) + bytes * block / blocks; };
+  const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
+  int r = from;
+  for (; r + P * PANEL <= to; r += P * PANEL)
+    tile<T, N, P, BEGUN>(w.panel(r), w.apart, ahead(r + P * PANEL), share, sources, count, first, out + r, w.rows,
+                         BEGUN ? begun + r : nullptr);
+  for (; r < to; r += PANEL)
+    tile<T, N, 1, BEGUN>(w.panel(r), w.apart, ahead(r + PANEL), share, sources, count, first, out + r, w.rows,
+                         BEGUN ? begun + r : nullptr);
 }
 
 #if defined(TILES)
@@ -197,22 +199,23 @@ struct TilesInUse {
 #if defined(TILES)
 // Products by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
 // such tiles of weights beside each other. The last tile of streams begins early enough to be full.
-template <class Fetch>
-void multiply_in_tiles(std::initializer_list<Term<bfloat16>> terms, int streams, float* out, const float* begun,
-                       Fetch fetch) {
+template <bool BEGUN, class Fetch>
+void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
+                       float* out, const float* begun, Fetch fetch) {
   constexpr int COLUMNS = 32;
   static_assert(PANEL == 2 * TILE, "a panel is two tiles");
-  const int full = std::min(streams, TILE), rows = terms.begin()->weights.rows;
+  const int full = std::min(streams, TILE);
   shape_tiles(full);
   // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
   __asm__ volatile("" : : : "memory");
-  const size_t row = size_t(rows) * sizeof(float);
-  for (int r = 0; r < rows; r += PANEL)
+  const size_t row = size_t(w.rows) * sizeof(float);
+  for (int r = 0; r < w.rows; r += PANEL)
     for (int first = 0; first < streams; first += 2 * TILE) {
       const int a = std::min(first, streams - full), b = std::min(first + TILE, streams - full);
-      const size_t at_a = size_t(a) * rows + r, at_b = size_t(b) * rows + r;
+      const size_t at_a = size_t(a) * w.rows + r, at_b = size_t(b) * w.rows + r;
+      const bfloat16* panel = w.panel(r);
       for (int n = first; n < std::min(first + 2 * TILE, streams); n++) fetch(n, r);
-      if (begun) {
+      if constexpr (BEGUN) {
         _tile_loadd(0, begun + at_a, row);
         _tile_loadd(1, begun + at_a + TILE, row);
         _tile_loadd(2, begun + at_b, row);
@@ -223,10 +226,9 @@ void multiply_in_tiles(std::initializer_list<Term<bfloat16>> terms, int streams,
         _tile_zero(2);
         _tile_zero(3);
       }
-      for (const auto& [weights, source] : terms) {
+      for (const auto& source : sources) {
         const size_t step = source.apart * sizeof(bfloat16);
-        const bfloat16* panel = weights.panel(r);
-        for (int k = 0; k < weights.columns; k += COLUMNS, panel += COLUMNS * PANEL) {
+        for (int k = 0; k < source.columns; k += COLUMNS, panel += COLUMNS * PANEL) {
           _tile_loadd(6, panel, 4 * PANEL);
           _tile_loadd(7, panel + 2 * TILE, 4 * PANEL);
           _tile_loadd(4, source.x + a * source.apart + k, step);
@@ -250,29 +252,40 @@ void multiply_in_tiles(std::initializer_list<Term<bfloat16>> terms, int streams,
 
 constexpr auto nothing = [](int, int) {};
 
-// out[streams][rows] = the terms' sum, or begun[streams][rows] and their sum. Weights, the larger part, come by once;
-// all streams pass while a panel is at hand. What goes with a panel's sums, `fetch(stream, row)` may fetch meanwhile.
-template <class T, class Fetch = decltype(nothing)>
-void multiply(std::initializer_list<Term<T>> terms, int streams, float* out, const float* begun = nullptr,
-              Fetch fetch = nothing) {
+// out[streams][rows] = W x, or begun[streams][rows] and W x. Weights, the larger part, come by once; all streams pass
+// while a panel is at hand. What will go with a panel's sums, `fetch(stream, first row)` fetches before they are made.
+template <class T, bool BEGUN = false, class Fetch = decltype(nothing)>
+void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int streams, float* out,
+              const float* begun = nullptr, Fetch fetch = nothing) {
 #if defined(TILES)
   if constexpr (std::is_same<T, bfloat16>::value) {
-    multiply_in_tiles(terms, streams, out, begun, fetch);
+    multiply_in_tiles<BEGUN>(w, given, streams, out, begun, fetch);
     return;
   }
 #endif
-  const int rows = terms.begin()->weights.rows, blocks = (streams + MOST - 1) / MOST;
-  for (int r = 0, height; r < rows; r += height) {
-    height = PANEL;
-    for (int b = 0, first = 0, n; b < blocks; b++, first += n) {
-      n = (streams - first + blocks - b - 1) / (blocks - b);
-      if (const int several = panels_for(n) * PANEL; blocks == 1 && r + several <= rows) height = several;
-      for (int i = 0; i < n; i++)
-        for (int p = r; p < r + height; p += PANEL) fetch(first + i, p);
-      const Sum<T> asked{terms.begin(), int(terms.size()), first, b, blocks, out, begun};
-      tile_for<T>(n, height > PANEL, std::make_index_sequence<MOST>())(asked, r);
+  const Source<T>* sources = given.begin();
+  const int count = int(given.size()), blocks = (streams + MOST - 1) / MOST;
+  const int height = blocks == 1 ? w.rows : PANEL;
+  for (int r = 0; r < w.rows; r += height)
+    for (int b = 0, first = 0; b < blocks; b++) {
+      const int n = (streams - first + blocks - b - 1) / (blocks - b);
+      for (int i = first; i < first + n; i++)
+        for (int p = r; p < r + height; p += PANEL) fetch(i, p);
+      const auto run = [&](auto width) {
+        panels<T, decltype(width)::value, BEGUN>(w, sources, count, first, out, begun, r, r + height, b, blocks);
+      };
+      switch (n) {
+        case 1: run(std::integral_constant<int, 1>()); break;
+        case 2: run(std::integral_constant<int, 2>()); break;
+        case 3: run(std::integral_constant<int, 3>()); break;
+        case 4: run(std::integral_constant<int, 4>()); break;
+        case 5: run(std::integral_constant<int, MOST < 5 ? 1 : 5>()); break;
+        case 6: run(std::integral_constant<int, MOST < 6 ? 1 : 6>()); break;
+        case 7: run(std::integral_constant<int, MOST < 7 ? 1 : 7>()); break;
+        case 8: run(std::integral_constant<int, MOST < 8 ? 1 : 8>()); break;
+      }
+      first += n;
     }
-  }
 }
 
 // The weights and biases of a network as they are named there, one pointer each.

@@ -53,7 +53,7 @@ struct bfloat16 {
 
 constexpr size_t CACHE_LINE = 64, LARGE_PAGE = size_t(2) << 20;
 
-// To the second cache.
+// `n` values to the second cache, for much is done before they are needed.
 template <class T> void prefetch(const T* from, int n) {
   const auto* first = reinterpret_cast<const char*>(from);
   for (size_t byte = 0; byte < n * sizeof(T); byte += CACHE_LINE) __builtin_prefetch(first + byte, 0, 2);
