@@ -93,7 +93,8 @@ struct AnyReading {
 };
 
 template <class T> struct Reading : AnyReading {
-  static constexpr int MOMENTS = 96;  // what a thread takes at once, so that its sums stay in its second cache
+  // What a thread takes at once: its sums, of float32 also what is filtered, stay in its second cache.
+  static constexpr int MOMENTS = brief<T> && LANES > 8 ? 192 : 96;
   static constexpr int BLOCK = 1536;  // comes in at once, so that what lies between layers does not grow with the clip
   static constexpr bool separate = !std::is_same<T, float>::value;
 
