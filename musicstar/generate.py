@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -70,12 +69,14 @@ class Playing:
     Attributes
     ----------
     codes : Tensor[N * pool], uint8 mu-law codes; those up to `done` are there
+    failure : what broke off a turn of it
     """
 
     def __init__(self, line: Line, engine: Engine) -> None:
         self.line, self.done = line, 0
+        self.failure: BaseException | None = None
         self.codes = torch.empty(line.samples, dtype=torch.uint8)
-        self._stream = engine.stream(line.decoder)
+        self._stream: Any = engine.stream(line.decoder)
         seed = int(np.random.SeedSequence(line.seed).generate_state(1, np.uint64)[0] >> 1)
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -111,6 +112,10 @@ class Playing:
         self.codes[self.done : self.done + len(said.codes)] = said.codes
         self.done += len(said.codes)
 
+    def forget(self) -> None:
+        """Give up what its decoder remembers: it is not to be carried on."""
+        self._stream = None
+
 
 class Ensemble:
     """Lines that an engine plays side by side, of any number of callers, each in a thread of its own."""
@@ -119,62 +124,83 @@ class Ensemble:
         self._engine = engine
         self._steps = 16
         self._playing: list[Playing] = []
-        self._turning = threading.Lock()
+        # Somebody carries on whoever is there; the others wait for what comes of it.
+        self._turning = False
+        self._changed = threading.Condition()
 
-    def play(self, lines: Sequence[Line], more: More, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
+    def play(self, lines: Sequence[Line], more: More | None, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
         """Carry lines on until they are done, no more of them at once than pays, and others' by the way.
 
         `tell` hears of those that have begun.
         """
-        waiting, playing = deque(lines), list[Playing]()
+        waiting, playing, told = deque(lines), list[Playing](), 0
         together = max(TOGETHER, self._engine.at_once)
+
+        def is_news() -> bool:
+            return sum(one.done for one in playing) != told or any(one.failure for one in playing)
+
         try:
             while True:
                 if not waiting and not any(one.left for one in playing):
-                    coming = more()
+                    coming = more() if more else None
                     if coming is None:
                         break
-                    with self._turning:
-                        for one, latents in zip(playing, coming, strict=True):
-                            one.extend(latents)
+                    for one, latents in zip(playing, coming, strict=True):
+                        one.extend(latents)
+                    with self._changed:
                         self._playing += [one for one in playing if one not in self._playing]
-                with self._turning:
+                with self._changed:
                     while waiting and sum(1 for one in playing if one.left) < together:
                         playing.append(Playing(waiting.popleft(), self._engine))
                         self._playing.append(playing[-1])
+                    self._changed.wait_for(lambda: is_news() or not self._turning)
+                    mine = not is_news()
+                    self._turning = self._turning or mine
+                if mine:
                     self._turn()
+                for one in playing:
+                    if one.failure:
+                        raise one.failure
+                    if not more and not one.left:
+                        one.forget()
+                told = sum(one.done for one in playing)
                 tell(playing)
         finally:
-            with self._turning:
+            with self._changed:
                 self._playing = [one for one in self._playing if one not in playing]
         return [one.codes for one in playing]
 
     def _turn(self) -> None:
-        """Carry on whoever is there; a thread that waits for its turn finds that another has done its work."""
-        self._playing = [one for one in self._playing if one.left]
-        if not self._playing:
-            return
-        steps = min(self._steps, *(one.left_in_frame for one in self._playing))
-        began_s = time.monotonic()
-        asks = [one.ask(steps) for one in self._playing]
-        for one, said in zip(self._playing, self._engine.play(asks, steps), strict=True):
-            one.take(said)
-        spent_s = time.monotonic() - began_s
-        self._steps = max(1, min(2 * self._steps, int(steps * TURN_S / max(spent_s, 1e-6))))
+        """Carry on whoever is there. What breaks it off is told to all: nobody knows how far their streams came."""
+        with self._changed:
+            self._playing = [one for one in self._playing if one.left]
+            playing = list(self._playing)
+        try:
+            steps = min(self._steps, *(one.left_in_frame for one in playing))
+            began_s = time.monotonic()
+            asks = [one.ask(steps) for one in playing]
+            for one, said in zip(playing, self._engine.play(asks, steps), strict=True):
+                one.take(said)
+            spent_s = time.monotonic() - began_s
+            self._steps = max(1, min(2 * self._steps, int(steps * TURN_S / max(spent_s, 1e-6))))
+        except BaseException as error:
+            for one in playing:
+                one.failure = error
+            raise
+        finally:
+            with self._changed:
+                self._turning = False
+                self._changed.notify_all()
 
 
-# One for each engine of this process, by identity.
-_ENSEMBLES: WeakKeyDictionary[Any, Ensemble] = WeakKeyDictionary()
-
-
-def _no_more() -> None:
-    return None
+# One for each engine of this process, of which there are few.
+_ENSEMBLES: dict[Engine, Ensemble] = {}
 
 
 def play(
     lines: Sequence[Line],
     *,
-    more: More = _no_more,
+    more: More | None = None,
     total: int = 0,
     engine: Engine | None = None,
     progress: Callable[[float], None] | None = None,
@@ -209,7 +235,7 @@ def play(
 def perform(
     lines: Sequence[Line],
     *,
-    more: More = _no_more,
+    more: More | None = None,
     total: int = 0,
     chunking: Chunking | None = None,
     engine: Engine | None = None,
@@ -228,7 +254,7 @@ def perform(
         tell = (lambda codes: heard(list(map(mulaw_decode, codes)))) if heard else None
         played = play(lines, more=more, total=total, engine=engine, progress=progress, heard=tell)
         return [_decoded(codes) for codes in played]
-    while (coming := more()) is not None:
+    while more and (coming := more()) is not None:
         lines = [
             replace(line, latents=torch.cat([line.latents, latents], 1))
             for line, latents in zip(lines, coming, strict=True)

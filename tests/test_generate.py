@@ -1,8 +1,11 @@
 """Sampling: the engine says what the network says, seeds repeat, chunks join, the caller stays in charge."""
 
+import gc
 import itertools
 import math
+import threading
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +16,7 @@ from torch import Tensor
 from musicstar.engines.base import Ask, Said
 from musicstar.engines.unrolled import UnrolledEngine, UnrolledStream
 from musicstar.generate import TOGETHER, Line, generate, play
+from musicstar.wavenet import Decoder, DecoderConfig
 from tests.decoders import TINY, decoder_of, latents_of
 
 
@@ -83,21 +87,53 @@ def test_codes_are_drawn_as_often_as_they_are_likely(temperature: float) -> None
     assert ((found - expected).abs() < 4 * (expected * (1 - expected) / codes.numel()).sqrt()).all()
 
 
-def test_progress_comes_four_times_a_second_and_may_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.count()
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock) * 0.02)
-    calls: list[tuple[float, float]] = []
-    generate(
-        decoder_of(TINY),
-        latents_of(2, 20),
-        progress=lambda share: calls.append((time.monotonic(), share)),
-    )
-    times, shares = zip(*calls, strict=True)
-    assert max(later - earlier for earlier, later in itertools.pairwise((0.0, *times))) <= 0.25
-    assert list(shares) == sorted(set(shares))
-    assert shares[0] < 0.1
-    assert shares[-1] == 1
+class Slow(UnrolledEngine):
+    """An engine that takes 5 ms a sample, by a clock of its own; it may break once."""
 
+    def __init__(self, *, breaks_at_s: float = math.inf) -> None:
+        self.now_s, self.breaks_at_s = 0.0, breaks_at_s
+        self.began = threading.Event()
+        self.kept = weakref.WeakSet[UnrolledStream]()
+
+    def stream(self, decoder: Decoder) -> UnrolledStream:
+        self.kept.add(made := super().stream(decoder))
+        return made
+
+    def play(self, asks: Sequence[Ask[UnrolledStream]], steps: int, *, logits: bool = False) -> list[Said]:
+        self.began.set()
+        said = super().play(asks, steps, logits=logits)
+        time.sleep(0.03)  # others may go on meanwhile
+        self.now_s += 0.005 * steps
+        if self.now_s > self.breaks_at_s:
+            self.breaks_at_s = math.inf
+            raise MemoryError("no room")
+        return said
+
+
+LONG_FRAMES = DecoderConfig(blocks=1, layers=2, channels=8, skip_channels=8, latent_channels=4, pool=400)
+
+
+@pytest.mark.parametrize("callers", [1, 4])
+def test_progress_comes_four_times_a_second(callers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, decoder = Slow(), decoder_of(LONG_FRAMES)
+    monkeypatch.setattr(time, "monotonic", lambda: engine.now_s)
+
+    def called(seed: int) -> list[tuple[float, float]]:
+        calls = [(engine.now_s, 0.0)]
+        line = Line(decoder=decoder, latents=latents_of(1, 1)[0], seed=(seed,))
+        play([line], engine=engine, progress=lambda share: calls.append((engine.now_s, share)))
+        return calls
+
+    with ThreadPoolExecutor(callers) as threads:
+        for calls in threads.map(called, range(callers)):
+            times, shares = zip(*calls, strict=True)
+            assert max(later - earlier for earlier, later in itertools.pairwise(times)) <= 0.25 + 1e-9
+            assert list(shares) == sorted(set(shares))
+            assert shares[1] < 0.1
+            assert shares[-1] == 1
+
+
+def test_a_caller_may_end_the_work() -> None:
     class Enough(Exception):
         pass
 
@@ -107,6 +143,37 @@ def test_progress_comes_four_times_a_second_and_may_end_the_work(monkeypatch: py
 
     with pytest.raises(Enough):
         generate(decoder_of(TINY), latents_of(2, 20), progress=stop)
+
+
+def test_what_breaks_a_turn_off_is_told_to_all_who_were_in_it() -> None:
+    engine, decoder = Slow(breaks_at_s=1.0), decoder_of(LONG_FRAMES)
+
+    def called(seed: int) -> Tensor | MemoryError:
+        if seed:
+            engine.began.wait(10)
+        try:
+            return play([Line(decoder=decoder, latents=latents_of(1, 2)[0], seed=(seed,))], engine=engine)[0]
+        except MemoryError as error:
+            return error
+
+    with ThreadPoolExecutor(3) as threads:
+        assert [str(outcome) for outcome in threads.map(called, range(3))] == ["no room"] * 3
+    line = Line(decoder=decoder, latents=latents_of(1, 2)[0])
+    assert torch.equal(play([line], engine=engine)[0], play([line], engine=UnrolledEngine())[0])
+
+
+def test_what_is_done_is_not_remembered() -> None:
+    engine, latents = Slow(), latents_of(1, 1)[0]
+    seen: list[int] = []
+
+    def count(share: float) -> None:
+        if share > 0.8 and not seen:
+            gc.collect()
+            seen.append(len(engine.kept))
+
+    lines = [Line(decoder=decoder_of(TINY, seed=i), latents=latents, seed=(i,)) for i in range(TOGETHER + 40)]
+    play(lines, engine=engine, progress=count)
+    assert seen[0] <= 40
 
 
 def test_what_does_not_fit_is_refused() -> None:
