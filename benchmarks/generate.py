@@ -33,7 +33,7 @@ from torch import Tensor
 
 from musicstar.audio import SAMPLE_RATE
 from musicstar.config import load_table
-from musicstar.doctor import cores, processor_name
+from musicstar.doctor import processor_name
 from musicstar.engines import processors
 from musicstar.engines.base import Ask, Engine
 from musicstar.engines.choice import EngineConfig, Kind, choose
@@ -353,7 +353,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE.html", help="draw what was measured")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once, 1 first (default: 1 32)")
-    parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
+    parser.add_argument("--threads", type=int, default=processors.cores(), help="default: one for each core")
     parser.add_argument("--engine", default="auto", choices=["auto", *processors.runnable()], help="default: fastest")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()

@@ -29,8 +29,9 @@ from torch import nn
 from musicstar import audio, backbones
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.config import load_table
-from musicstar.doctor import cores, processor_name
+from musicstar.doctor import processor_name
 from musicstar.domains import Direction, Domain, Voice
+from musicstar.engines import processors
 from musicstar.engines.choice import EngineConfig, choose
 from musicstar.methods.base import Options, Parts, Source, Translation
 from musicstar.methods.catalog import METHODS, Backbone
@@ -182,7 +183,7 @@ def folders() -> Iterator[Long]:
         for number in range(8):
             audio.write(Path(folder) / "in" / f"{number}.wav", Clip(music(30.0)))
         os.environ["OMP_NUM_THREADS"] = "1"
-        for jobs in (1, cores()):
+        for jobs in (1, processors.cores()):
             options = ["--method", "all", "--jobs", str(jobs)]
             seconds, peak_mb = command(Path(folder) / "in", Path(folder) / f"out{jobs}", *options)
             yield Long(f"folder, {jobs} processes", 240.0, 240.0 / seconds, peak_mb)
@@ -194,7 +195,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="no long recording and no folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the long recording (default: 30)")
-    parser.add_argument("--threads", type=int, default=cores(), help="default: one for each core")
+    parser.add_argument("--threads", type=int, default=processors.cores(), help="default: one for each core")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -20,8 +20,9 @@ import numpy as np
 from musicstar import audio
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.desk import Desk
-from musicstar.doctor import cores, processor_name
+from musicstar.doctor import processor_name
 from musicstar.domains import Direction, Domain
+from musicstar.engines import processors
 from musicstar.jobs import Job, Limits, Order
 from musicstar.methods.catalog import METHODS, Backbone
 
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each clip (default: 30)")
     options = parser.parse_args()
-    machine = f"{processor_name()}, {cores()} cores"
+    machine = f"{processor_name()}, {processors.cores()} cores"
     found = asyncio.run(measure_all(options.seconds))
     if options.json:
         print(json.dumps({"machine": machine, "waited": [asdict(one) for one in found]}))

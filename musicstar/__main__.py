@@ -16,6 +16,7 @@ from musicstar import audio
 from musicstar.concepts import command as concepts
 from musicstar.domains import STARNET, Domain, Voice
 from musicstar.engines.choice import MOST_THREADS, Kind, Precision
+from musicstar.engines.processors import cores
 from musicstar.evaluation import command as evaluation
 from musicstar.files import printable
 from musicstar.folders import FAULTS, Settings, Task, sentence, translate_each
@@ -317,7 +318,7 @@ def _add_making(commands: "Commands[argparse.ArgumentParser]") -> None:
     render.add_argument(
         "--take-font", nargs="*", default=[], help="soundfonts of the further takes, where they are not those of --font"
     )
-    render.add_argument("--jobs", type=_count(1), default=os.cpu_count() or 1)
+    render.add_argument("--jobs", type=_count(1), default=cores())
     render.add_argument("--out", type=_folder, required=True)
     render.set_defaults(command=_render)
 

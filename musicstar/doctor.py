@@ -1,7 +1,6 @@
 """What this machine has for the studio, and what it lacks: told by `musicstar doctor`."""
 
 import importlib.util
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,6 @@ class Finding:
 
     name: str
     found: str
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name() -> str:
@@ -61,7 +55,7 @@ def examine() -> list[Finding]:
     chosen = choose(config)
     named, compiler = native.compiler()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    threads = f"{config.threads or torch.get_num_threads()} of {cores()} cores"
+    threads = f"{config.threads or torch.get_num_threads()} of {processors.cores()} cores"
     return [
         Finding("Python, PyTorch", f"{platform.python_version()}, {torch.__version__}"),
         Finding("processor", processor_name()),

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from musicstar.domains import Direction, Domain
+from musicstar.engines.processors import cores
 from musicstar.files import clear, write_whole
 from musicstar.methods.catalog import METHODS, Backbone
 
@@ -155,7 +156,8 @@ def translate_each(
     resume : leave out what a note in `out` says is done, from the same files in the same way
     """
     clear(out)
-    remaining = [task for task in tasks if not (resume and _is_done(task, settings, out))]
+    way = _way(settings)
+    remaining = [task for task in tasks if not (resume and _is_done(task, way, out))]
     if cluster is not None:
         done: Iterable[tuple[Task, Outcome]] = _on_cluster(remaining, settings, out, cluster)
     elif jobs > 1 and len(remaining) > 1:
@@ -163,24 +165,36 @@ def translate_each(
     else:
         done = ((task, translate(task, settings, out)) for task in remaining)
     for task, outcome in done:
-        yield _noted(task, settings, out, outcome) if outcome.records and not outcome.faults else outcome
+        yield _noted(task, way, out, outcome) if outcome.records and not outcome.faults else outcome
 
 
-def _digest(task: Task, settings: Settings) -> str:
+def _way(settings: Settings) -> bytes:
+    """How recordings are translated, and by which weights; what is wrong with these is told by translating."""
+    from musicstar.checkpoint import CheckpointError
+    from musicstar.methods.shelf import library
+
+    try:
+        weights = [card.sha256 for card in library().cards().values()]
+    except CheckpointError:
+        weights = []
+    precision = os.environ.get("MUSICSTAR_PRECISION") or "float32"
+    return json.dumps([asdict(settings), precision, weights]).encode()
+
+
+def _digest(task: Task, way: bytes) -> str:
     """Of what a task is made from and how."""
-    played = os.environ.get("MUSICSTAR_PRECISION") or "float32", os.environ.get("MUSICSTAR_WEIGHTS") or ""
-    state = hashlib.sha256(json.dumps([asdict(settings), played]).encode())
+    state = hashlib.sha256(way)
     for path in task.files:
         state.update(hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
 
 
-def _noted(task: Task, settings: Settings, out: Path, outcome: Outcome) -> Outcome:
+def _noted(task: Task, way: bytes, out: Path, outcome: Outcome) -> Outcome:
     """What became of a task, once it is noted; with a remark where it could not be."""
     folder = out / NOTES
     try:
         folder.mkdir(exist_ok=True)
-        note = {"digest": _digest(task, settings), "outputs": [Path(record["path"]).name for record in outcome.records]}
+        note = {"digest": _digest(task, way), "outputs": [Path(record["path"]).name for record in outcome.records]}
         write_whole(folder / f"{task.name}.json", json.dumps(note).encode())
     except OSError as error:
         unnoted = f"--resume will do it again, for want of a note ({sentence(error)})"
@@ -188,10 +202,10 @@ def _noted(task: Task, settings: Settings, out: Path, outcome: Outcome) -> Outco
     return outcome
 
 
-def _is_done(task: Task, settings: Settings, out: Path) -> bool:
+def _is_done(task: Task, way: bytes, out: Path) -> bool:
     try:
         note = json.loads((out / NOTES / f"{task.name}.json").read_text(encoding="utf-8"))
-        return all((out / name).is_file() for name in note["outputs"]) and note["digest"] == _digest(task, settings)
+        return all((out / name).is_file() for name in note["outputs"]) and note["digest"] == _digest(task, way)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -212,7 +226,7 @@ def _until_one_dies(
     waiting: deque[Task], settings: Settings, out: Path, jobs: int
 ) -> Generator[tuple[Task, Outcome], None, list[Task]]:
     """Do what is waiting until nothing is left or a process dies; returns what was at work then."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, cores() // jobs)
     spawned = multiprocessing.get_context("spawn")
     broken: list[Task] = []
     with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_begin, initargs=(threads,)) as pool:
@@ -278,17 +292,30 @@ def _on_cluster(tasks: Sequence[Task], settings: Settings, out: Path, address: s
         while waiting or running:
             while waiting and len(running) < most:
                 task = waiting.pop()
-                running[remote.remote(task, [path.read_bytes() for path in task.files], settings)] = task
+                try:
+                    contents = [path.read_bytes() for path in task.files]
+                except OSError as error:
+                    yield task, Outcome(task.name, faults=(sentence(error),))
+                    continue
+                running[remote.remote(task, contents, settings)] = task
+            if not running:
+                break
             (ready,), _ = ray.wait(list(running), num_returns=1)
             task = running.pop(ready)
             try:
                 outcome, files = ray.get(ready)
+                out.mkdir(parents=True, exist_ok=True)
+                for name, content in files.items():
+                    write_whole(out / name, content)
+            except ray.exceptions.RayTaskError as error:
+                yield task, Outcome(task.name, faults=(sentence(error.cause),))
+                continue
             except ray.exceptions.RayError as error:
                 yield task, Outcome(task.name, faults=(f"its worker died again and again ({sentence(error)})",))
                 continue
-            out.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                write_whole(out / name, content)
+            except OSError as error:
+                yield task, Outcome(task.name, faults=(sentence(error),))
+                continue
             for record in outcome.records:
                 record["input"] = None if task.mixture is None else str(task.mixture)
                 record["path"] = str(out / Path(record["path"]).name)

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.managers import BaseManager
 from typing import Any
 
+from musicstar.engines.processors import cores
+
 LOG = logging.getLogger(__name__)
 
 
@@ -60,8 +62,10 @@ class Pool:
         with self._lock:
             place = self._busy.index(min(self._busy))
             self._busy[place] += 1
-            manager = self._managers[place] or self._start(place)
+        manager = None
         try:
+            with self._lock:
+                manager = self._managers[place] or self._start(place)
             return manager.Worker().run(work, *arguments)  # type: ignore[attr-defined]
         except (EOFError, ConnectionError) as error:
             with self._lock:
@@ -74,7 +78,7 @@ class Pool:
                 self._busy[place] -= 1
 
     def _start(self, place: int) -> _Manager:
-        threads = max(1, (os.cpu_count() or 1) // self._processes)
+        threads = max(1, cores() // self._processes)
         manager = _Manager(ctx=multiprocessing.get_context("spawn"))
         manager.start(_begin_work, (self._niceness, threads, self._held_by_workers))
         self._managers[place] = manager

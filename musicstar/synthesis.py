@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from musicstar.domains import Domain, Voice, stems_of
+from musicstar.engines.processors import cores
 from musicstar.files import write_whole
 from musicstar.instruments import Patch, SynthesisError, find_fonts, play
 from musicstar.layout import write_pcm
@@ -275,7 +275,7 @@ def render_set(
             work.append(Job(out, name, take, duration_s, sample_rate, recipe))
     waiting = [job for job in work if not job.is_done()]
     already = len(work) - len(waiting)
-    for done, _ in enumerate(run_jobs(waiting, jobs or os.cpu_count() or 1), already + 1):
+    for done, _ in enumerate(run_jobs(waiting, jobs or cores()), already + 1):
         if progress:
             progress(done, len(work))
     return out

@@ -1,8 +1,11 @@
 """Which engine plays, and why: what is asked for, what the processor has, what can be built and kept."""
 
+import hashlib
 import os
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -103,8 +106,9 @@ def test_what_an_ended_build_has_left_is_taken_away(fresh: Path) -> None:
 
 @NEEDS_COMPILER
 def test_a_build_is_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "g++ -pipe")
+    monkeypatch.setenv("CXX", "")
     assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    assert os.environ["CXX"] == ""
     (kept,) = fresh.iterdir()
     native.load.cache_clear()
     choice.choose.cache_clear()
@@ -127,6 +131,19 @@ def test_a_damaged_build_is_made_anew(fresh: Path) -> None:
 
 
 @NEEDS_COMPILER
+def test_a_build_that_does_not_load_is_made_anew(fresh: Path) -> None:
+    """As what was made on another system does not, whole as it is."""
+    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    (kept,) = fresh.iterdir()
+    kept.unlink()
+    kept.write_bytes(b"of another system" + hashlib.sha256(b"of another system").digest())
+    native.load.cache_clear()
+    choice.choose.cache_clear()
+    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    assert kept.stat().st_size > 5000
+
+
+@NEEDS_COMPILER
 def test_what_is_no_file_is_no_build(fresh: Path) -> None:
     assert "portable" in choose(EngineConfig(engine="portable")).engine.name
     (kept,) = fresh.iterdir()
@@ -134,8 +151,29 @@ def test_what_is_no_file_is_no_build(fresh: Path) -> None:
     os.mkfifo(kept)
     native.load.cache_clear()
     choice.choose.cache_clear()
-    assert "portable" in choose(EngineConfig(engine="portable")).engine.name
+    chosen: list[str] = []
+    # What reads a pipe waits for ever.
+    asking = threading.Thread(target=lambda: chosen.append(choose(EngineConfig(engine="portable")).why), daemon=True)
+    asking.start()
+    asking.join(timeout=240)
+    assert chosen == ["it was asked for"]
     assert kept.is_file()
+
+
+def test_threads_that_ask_at_once_play_on_one_engine(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Slow(UnrolledEngine):
+        def __init__(self, name: str, **_: object) -> None:
+            time.sleep(0.1)
+            made.append(name)
+
+    monkeypatch.setattr(native, "NativeEngine", Slow)
+    decoder = decoder_of(TINY)
+    with ThreadPoolExecutor(4) as threads:
+        engines = set(threads.map(engine_for, [decoder] * 4))
+    choice.choose.cache_clear()
+    assert len(engines) == len(made) == 1
 
 
 @NEEDS_COMPILER
@@ -152,6 +190,7 @@ def test_without_a_home_the_engine_is_built_for_the_moment(
 def test_builds_may_be_kept_where_one_is(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(fresh.parent)
     monkeypatch.setenv("MUSICSTAR_CACHE", ".")
+    monkeypatch.setenv("CXX", "g++ -pipe")
     for _ in range(2):
         native.load.cache_clear()
         choice.choose.cache_clear()

@@ -10,7 +10,6 @@ import torch
 from benchmarks.generate import CONFIGURATIONS, decoder_flops, encoder_flops, naive
 from musicstar.__main__ import main
 from musicstar.config import load_table
-from musicstar.doctor import cores
 from musicstar.engines import choice, native, processors
 from musicstar.wavenet import DecoderConfig, EncoderConfig, scale
 from tests.decoders import SMALL, decoder_of, latents_of
@@ -34,7 +33,7 @@ def test_the_engine_and_its_reason_are_told(
     monkeypatch.setenv("MUSICSTAR_THREADS", "3")
     found = told(capsys)
     assert found["WaveNet engine"] == "torch: it was asked for"
-    assert found["threads"] == f"3 of {cores()} cores"
+    assert found["threads"] == f"3 of {processors.cores()} cores"
     assert found["processor"].endswith(f"({', '.join(processors.runnable())})")
     monkeypatch.setenv("MUSICSTAR_ENGINE", "auto")
     monkeypatch.setenv("CXX", "no-such-compiler")

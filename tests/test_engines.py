@@ -253,7 +253,7 @@ def test_sanitizers_find_nothing(sanitizer: str, tmp_path: Path) -> None:
     if "cannot find" in built.stderr:
         pytest.skip(f"the compiler has no {sanitizer} sanitizer")
     assert built.returncode == 0, built.stderr
-    ran = subprocess.run([program], capture_output=True, text=True, check=False)
+    ran = subprocess.run([program], capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr
     numbers = [float(line) for line in ran.stdout.split()]
     assert len(numbers) == 16

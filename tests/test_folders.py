@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,9 @@ def test_several_processes_do_what_one_does(tasks: list[Task], tmp_path: Path) -
     check(list(translate_each(tasks, SETTINGS, tmp_path / "out", jobs=2)), expected, tmp_path / "out")
 
 
-def test_what_is_done_is_left_out_unless_anything_has_changed(tasks: list[Task], tmp_path: Path) -> None:
+def test_what_is_done_is_left_out_unless_anything_has_changed(
+    tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
 
     def done(settings: Settings = SETTINGS) -> list[str]:
@@ -72,6 +75,12 @@ def test_what_is_done_is_left_out_unless_anything_has_changed(tasks: list[Task],
     audio.write(tasks[3].mixture, Clip(audio.read(MIXTURE).wav[-16_000:]))
     assert done() == ["1", "2", "3", "9"]
     assert done(replace(SETTINGS, temperature=0.5)) == ["0", "1", "2", "3", "9"]
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for file in (Path(audio.__file__).parent / "weights").glob("guess-domain.*"):
+        shutil.copy(file, weights)
+    monkeypatch.setenv("MUSICSTAR_WEIGHTS", str(weights))
+    assert done() == ["0", "1", "2", "3", "9"]
     names = [outcome.name for outcome in translate_each(tasks[:1], SETTINGS, out)]
     assert names == ["0"]
 
@@ -108,6 +117,7 @@ def test_an_interrupted_command_leaves_no_process_behind(tmp_path: Path) -> None
         signal.signal(signal.SIGINT, before)
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
         while len(workers := children.read_text(encoding="ascii").split()) < 3:
+            assert running.poll() is None
             time.sleep(0.05)
         for _ in range(3):
             os.kill(running.pid, signal.SIGINT)
@@ -187,6 +197,8 @@ def test_a_cluster_that_loses_a_machine_loses_no_recording(
         if len(outcomes) == 1:
             made.remove_node(first, allow_graceful=False)
     check(outcomes, expected, tmp_path / "out")
+    (missing,) = translate_each([Task("8", tmp_path / "8.wav")], SETTINGS, tmp_path / "out", cluster=made.address)
+    assert "8.wav" in missing.faults[0]
 
 
 @pytest.mark.filterwarnings("ignore")

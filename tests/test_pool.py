@@ -54,6 +54,21 @@ def test_a_pool_outlives_its_workers_and_takes_them_along(tmp_path: Path) -> Non
         time.sleep(0.01)
 
 
+def test_a_worker_that_does_not_start_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(pool: Pool, place: int) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(Pool, "_start", dies)
+    pool = Pool(processes=2, niceness=1)
+    try:
+        for _ in range(3):
+            with pytest.raises(BrokenProcessPool, match="the process ended"):
+                pool.submit("warm").result(timeout=60)
+        assert pool._busy == [0, 0]
+    finally:
+        pool.close()
+
+
 def test_a_worker_does_several_things_side_by_side(tmp_path: Path) -> None:
     """An order that is begun later, and is shorter, is done before one that was begun earlier."""
     pool = Pool(processes=1, niceness=1, together=2)

@@ -9,7 +9,6 @@ equally often. The same seed and fonts give the same clips.
 import csv
 import io
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from musicstar.audio import Clip
 from musicstar.audio import write as write_audio
 from musicstar.concepts.phrases import ARTICULATIONS, MODES, REGISTERS, TEMPI, TEXTURES, Phrase
+from musicstar.engines.processors import cores
 from musicstar.files import write_whole
 from musicstar.instruments import Patch, SynthesisError, active_dbfs, find_fonts, play
 from musicstar.scores import Note
@@ -271,7 +271,7 @@ def render(
     found = find_fonts(fonts)
     takes = plan(out, clips=clips, seed=seed, fonts=found if fonts else found[:1])
     waiting = [take for take in takes if not take.path.is_file()]
-    for done, _ in enumerate(run_jobs(waiting, jobs or os.cpu_count() or 1), len(takes) - len(waiting) + 1):
+    for done, _ in enumerate(run_jobs(waiting, jobs or cores()), len(takes) - len(waiting) + 1):
         if progress:
             progress(done, len(takes))
     rows = [(take.path.relative_to(out).as_posix(), ";".join(take.concepts), take.path.stem) for take in takes]

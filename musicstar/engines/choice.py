@@ -3,6 +3,7 @@
 import logging
 import os
 import reprlib
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -18,6 +19,8 @@ LOG = logging.getLogger(__name__)
 Kind = Literal["auto", "torch", "amx", "avx512-bf16", "avx512", "avx2", "portable"]
 Precision = Literal["float32", "bfloat16"]
 MOST_THREADS = 1024
+# Threads that ask at once have the engine built once, and play on the same one.
+_CHOOSING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,4 +100,5 @@ def engine_for(module: torch.nn.Module) -> Engine:
     """The engine that the environment asks for; plain PyTorch where the weights are not on the processor."""
     if next(module.parameters()).device.type != "cpu":
         return choose(EngineConfig(engine="torch")).engine
-    return choose(EngineConfig.from_environment()).engine
+    with _CHOOSING:
+        return choose(EngineConfig.from_environment()).engine

@@ -8,11 +8,13 @@ import hashlib
 import logging
 import operator
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
+import textwrap
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,7 +74,7 @@ def load(name: str) -> "Library":
         raise Unavailable(f"this processor has no {', '.join(sorted(lacking))}, which {name} needs")
     flags = [*FLAGS, *SETS[name].flags]
     sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.h"))) + SOURCE.read_bytes()
-    digest = hashlib.sha256(sources + " ".join(flags).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(sources + " ".join([platform.machine(), *flags]).encode()).hexdigest()[:12]
     try:
         file = f"engine-{name}-{digest}.so"
         library = _kept(file) or _build(file, flags)
@@ -82,7 +84,7 @@ def load(name: str) -> "Library":
         # Of all that a build says, what the compiler found, or what the loader did.
         found = re.search(r"^.*\berror: .*$", str(error), re.MULTILINE)
         loading = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        said = found[0] if found else str(loading).strip().splitlines()[0]
+        said = textwrap.shorten(found[0] if found else str(loading), 200)
         raise Unavailable(f"the engine could not be built or loaded ({said})") from error
     if not library.functions.engine_permitted():
         raise Unavailable(f"the system does not let programs use {name}")
@@ -100,14 +102,17 @@ def compiler() -> tuple[str, str | None]:
 
 
 def _kept(file: str) -> "Library | None":
-    """A build, if it is there as it was made: loading what has been cut short or damaged would end the process."""
+    """A build, if it is there as it was made: loading what has been cut short or damaged would end the process.
+
+    None too where it does not load, as what was made on another system.
+    """
     try:
         path = cache_folder() / file
         content = path.read_bytes() if path.is_file() else b""
-    except OSError:
+        whole = hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+        return Library(path) if whole else None
+    except (OSError, AttributeError):
         return None
-    whole = hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
-    return Library(path) if whole else None
 
 
 def _build(file: str, flags: Sequence[str]) -> "Library":
@@ -123,12 +128,13 @@ def _build(file: str, flags: Sequence[str]) -> "Library":
     try:
         kept = cache_folder()
         kept.mkdir(parents=True, exist_ok=True)
+        clear(kept)
         clear(kept, ".building-*")
         room = tempfile.TemporaryDirectory(dir=kept, prefix=".building-")
     except OSError as error:
         refused, room = error, tempfile.TemporaryDirectory()
     LOG.info("building the WaveNet engine with %s", named)
-    with room as folder, _ninja_found():
+    with room as folder, _told(CXX=named, PATH=_with_ninja()):
         cpp_extension.load(
             "engine",
             [str(SOURCE)],
@@ -151,20 +157,26 @@ def _build(file: str, flags: Sequence[str]) -> "Library":
     return library
 
 
-@contextmanager
-def _ninja_found() -> Iterator[None]:
-    """Have the ninja of the Python package found, which lies beside an interpreter that need not be on the path."""
+def _with_ninja() -> str:
+    """The path with the ninja of the Python package, which lies beside an interpreter that need not be on it."""
     import ninja
 
-    before = os.environ.get("PATH")
-    os.environ["PATH"] = os.pathsep.join([ninja.BIN_DIR, os.defpath if before is None else before])
+    return os.pathsep.join([ninja.BIN_DIR, os.environ.get("PATH", os.defpath)])
+
+
+@contextmanager
+def _told(**variables: str) -> Iterator[None]:
+    """Have variables of the environment set for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PATH"]
-        else:
-            os.environ["PATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _Sizes(ctypes.Structure):
@@ -195,7 +207,7 @@ class Library:
     def network(self, module: Decoder | Encoder, *, bfloat16: bool) -> "_Made":
         """A network's weights as products take them; made anew when they have changed."""
         tensors = list(module.state_dict(keep_vars=True).values())
-        # What was made for inference alone counts no changes, and can have none.
+        # What was made for inference alone counts no changes: those are not seen.
         state = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]  # noqa: SLF001
         known = self._networks[bfloat16].get(module)
         # Another tensor may lie where one was that is no more.

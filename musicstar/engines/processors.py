@@ -1,5 +1,6 @@
 """What the engine is built for: sets of instructions, and which of them this processor has."""
 
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -42,6 +43,11 @@ SETS = {
     "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
     "portable": InstructionSet(frozenset(), ()),
 }
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
