@@ -137,14 +137,14 @@ class Runner:
     """Something that can be done any number of times, and how long that takes."""
 
     def __init__(self, make: Callable[[], Work], *, turn_s: float, most: int = 1_000_000) -> None:
-        resident = _resident_mb(reset=True)
+        resident = resident_mb(reset=True)
         self._work, self._turn_s, self._most = make(), turn_s, most
         self.times = max(1, min(most, 4))
         self.seconds_each()
         if torch.cuda.is_initialized():
             self.times = max(self.times, GRAPH_STEPS)
             self.seconds_each()
-        self.memory_mb = _resident_mb(peak=True) - resident
+        self.memory_mb = resident_mb(peak=True) - resident
 
     def seconds_each(self) -> float:
         """Seconds for one, over as many as last a turn."""
@@ -157,7 +157,7 @@ class Runner:
         return each_s
 
 
-def _resident_mb(*, reset: bool = False, peak: bool = False) -> float:
+def resident_mb(*, reset: bool = False, peak: bool = False) -> float:
     """Memory of this process now, or at its most since the last reset; 0 where Linux does not say."""
     try:
         if reset:

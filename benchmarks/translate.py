@@ -13,7 +13,6 @@ recordings of half a minute is translated by one process and by as many as there
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.generate import resident_mb
 from musicstar import audio, backbones
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.config import load_table
@@ -103,18 +103,17 @@ def music(seconds: float) -> np.ndarray:
     return np.resize(wav, round(seconds * SAMPLE_RATE))
 
 
-def translated(parts: Parts, names: list[str], seconds: float, chunk_s: float | None) -> list[Translation]:
+def translated(parts: Parts, names: list[str], seconds: float) -> list[Translation]:
     """A clip by some methods at once; its stems are the clip itself."""
     clip = Clip(music(seconds))
     prepared = prepare(Source(DIRECTION.source, clip, (clip, clip)))
     group = [CLASSES[name](parts) for name in names]
-    options = Options(chunk_s=chunk_s)
     return list(
-        translate_together(group, prepared, DIRECTION.target, options=options, on_progress=lambda name, share: None)
+        translate_together(group, prepared, DIRECTION.target, options=Options(), on_progress=lambda name, share: None)
     )
 
 
-def measure(backbone: str, names: list[str], *, seconds: float, chunk_s: float | None) -> Speed:
+def measure(backbone: str, names: list[str], *, seconds: float) -> Speed:
     """One clip, after a short one that loads what is needed."""
     parts: Parts = (
         StoredParts(Backbone.SPECTRAL, library()) if backbone == "spectral" else RandomParts("small" in backbone)
@@ -124,19 +123,14 @@ def measure(backbone: str, names: list[str], *, seconds: float, chunk_s: float |
         speaker = CLASSES[name](parts).speaker(DIRECTION) if backbone == "spectral" else ()
         by_speaker.setdefault(tuple(map(id, speaker)), []).append(name)
     for group in by_speaker.values():
-        translated(parts, group, 1.0, chunk_s)
-    before_mb = _peak_mb()
+        translated(parts, group, 1.0)
+    before_mb = resident_mb(reset=True)
     began_s = time.perf_counter()
-    stages = [translated(parts, group, seconds, chunk_s)[0].seconds for group in by_speaker.values()]
+    stages = [translated(parts, group, seconds)[0].seconds for group in by_speaker.values()]
     spent_s = time.perf_counter() - began_s
     encode_s, decode_s = (sum(stage[name] for stage in stages) for name in ("encode", "decode"))
-    return Speed(
-        backbone, " ".join(names), seconds, seconds / spent_s, encode_s, decode_s, memory_mb=_peak_mb() - before_mb
-    )
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory_mb = resident_mb(peak=True) - before_mb
+    return Speed(backbone, " ".join(names), seconds, seconds / spent_s, encode_s, decode_s, memory_mb)
 
 
 @dataclass(frozen=True)
@@ -208,11 +202,10 @@ def main() -> None:
             print(line, flush=True)
 
     tell(machine)
-    plans: list[tuple[str, list[str], float | None]] = [("spectral", [name], None) for name in METHODS]
-    plans += [("wavenet small", [name], None) for name in METHODS]
-    plans += [("wavenet small", list(METHODS), None), ("wavenet paper", ["mixture"], None)]
-    for backbone, names, chunk_s in plans:
-        speed = measure(backbone, names, seconds=CLIP_S, chunk_s=chunk_s)
+    plans = [(backbone, [name]) for backbone in ("spectral", "wavenet small") for name in METHODS]
+    plans += [("wavenet small", list(METHODS)), ("wavenet paper", ["mixture"])]
+    for backbone, names in plans:
+        speed = measure(backbone, names, seconds=CLIP_S)
         found.append(speed)
         tell(
             f"{speed.backbone:14} {speed.methods:42} {speed.real_time_factor:6.2f} x real time, "

@@ -67,7 +67,13 @@ class Engine(Protocol):
         """A new clip."""
 
     def play(self, asks: Sequence[Ask[Any]], steps: int, *, logits: bool = False) -> list[Said]:
-        """Carry streams on by `steps` samples each, in which their latents do not change."""
+        """Carry streams on by `steps` samples each, in which their latents do not change.
+
+        Raises
+        ------
+        MemoryError
+            There is no room for so many; nobody knows how far they came.
+        """
 
     def encode(self, encoder: Encoder, blocks: Iterable[Tensor]) -> Tensor:
         """One clip to latents, Tensor[latent_channels, T // pool]; its codes Tensor[T] come in blocks of any size.

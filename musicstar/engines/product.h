@@ -11,6 +11,7 @@
 
 #include "vectors.h"
 
+#include <algorithm>
 #include <initializer_list>
 
 namespace {

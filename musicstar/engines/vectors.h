@@ -4,10 +4,8 @@
 
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <new>
 #include <type_traits>
 #include <vector>
