@@ -89,6 +89,8 @@ def _translate(arguments: argparse.Namespace) -> int:
     _require_kept(given, [path.stem for path in inputs or given], out)
     tasks = [Task(path.stem, path, stems) for path in inputs] or [Task(given[0].stem, None, stems)]
     target = Domain(arguments.to)
+    if not arguments.source and target not in STARNET:
+        raise ValueError(f"--from is needed with --to {target}: one of {', '.join(target.others)}")
     settings = Settings(
         source=Domain(arguments.source) if arguments.source else target.others[0],
         target=target,
@@ -255,7 +257,7 @@ def _add_using(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--from",
         dest="source",
         choices=[domain.value for domain in Domain],
-        help="source domain; by default the other of StarNet's own two",
+        help="what the clip is of; by default cv with --to sp, and sp with --to cv",
     )
     translate.add_argument("--method", default="mixture", choices=[*METHODS, "all"])
     translate.add_argument("--backbone", default=Backbone.SPECTRAL, choices=[backbone.value for backbone in Backbone])

@@ -99,18 +99,16 @@ def find_fonts(fonts: Sequence[str | Path] | None = None) -> tuple[Path, ...]:
 
     Parameters
     ----------
-    fonts : paths to use; without it, FluidR3 and whatever other General MIDI fonts the system holds
+    fonts : paths to use, or names of files where the system keeps its fonts; without it, FluidR3 and whatever other
+        General MIDI fonts the system holds
 
     Raises
     ------
     SynthesisError
-        A given path is no file, or FluidR3 is not where the system would put it.
+        A given font is no file, or FluidR3 is not where the system would put it.
     """
     if fonts:
-        for font in map(Path, fonts):
-            if not font.is_file():
-                raise SynthesisError(f"{font}: there is no such soundfont")
-        return tuple(map(Path, fonts))
+        return tuple(_font(Path(font)) for font in fonts)
     found: dict[Path, Path] = {}
     for name in FONT_NAMES:
         for path in (Path(folder, name) for folder in FONT_FOLDERS):
@@ -122,6 +120,14 @@ def find_fonts(fonts: Sequence[str | Path] | None = None) -> tuple[Path, ...]:
             "fluid-soundfont-gm, or give the path of a General MIDI soundfont"
         )
     return tuple(found.values())
+
+
+def _font(named: Path) -> Path:
+    places = [named] if named.name != str(named) else [named, *(Path(folder, named) for folder in FONT_FOLDERS)]
+    for path in places:
+        if path.is_file():
+            return path
+    raise SynthesisError(f"{named}: there is no such soundfont")
 
 
 @cache

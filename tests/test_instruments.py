@@ -78,6 +78,16 @@ def test_no_notes_are_silence(soundfont: Path) -> None:
 # What is missing
 
 
+def test_a_font_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "fonts").mkdir()
+    (tmp_path / "fonts" / "own.sf2").touch()
+    monkeypatch.setattr(instruments, "FONT_FOLDERS", (str(tmp_path / "fonts"),))
+    monkeypatch.chdir(tmp_path)
+    assert find_fonts(["own.sf2"]) == (tmp_path / "fonts" / "own.sf2",)
+    with pytest.raises(SynthesisError, match=r"own\.sf2: there is no such soundfont"):
+        find_fonts([tmp_path / "own.sf2"])
+
+
 def test_a_font_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SynthesisError, match=r"no\.sf2: there is no such soundfont"):
         find_fonts([tmp_path / "no.sf2"])

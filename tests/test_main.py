@@ -118,6 +118,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
         (["translate", "missing.wav", "--to", "cv", "--out", "o"], "there is no such file"),
         (["translate", "--to", "cv", "--out", "o"], "no audio files"),
         (["translate", "a.wav", "b.wav", "--stems", *STEMS, "--to", "cv", "--out", "o"], "one recording"),
+        (["translate", "a.wav", "--to", "fg", "--out", "o"], "--from is needed with --to fg: one of cv, sp, th"),
         (["train", "--data", "nowhere", "--out", "o"], "nothing to train"),
         (["train", "magic", "--data", "nowhere", "--out", "o"], "no configuration 'magic'"),
         (["evaluate", "--data", "nowhere"], "expected mixtures in the StarNet layout"),
