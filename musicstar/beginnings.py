@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from musicstar import backbones, checkpoint
-from musicstar.wavenet import Decoder, follow_other_latents
+from musicstar.latents import follow_other_latents
+from musicstar.wavenet import Decoder
 
 # Of each voice, to learn how one network's latents follow from another's.
 FITTED_SECONDS = 60.0

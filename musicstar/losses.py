@@ -24,6 +24,8 @@ class LossConfig:
     equaliser_db : largest random equalisation of the input
     guided_until : share of the run during which a WaveNet's decoder is given the latents of a finished spectral
         autoencoder, and its encoder is taught to give the same
+    guide_whitened : whether these latents are spread evenly in all directions beforehand: where nearly all they differ
+        by is how loud it is, an encoder learns nothing else
     history_codes : spread of noise, in codes, on the samples that a WaveNet's decoder is given of the gold standard:
         each item's standard deviation is drawn from 0 to this, so that the decoder must listen to its latents
     adversary : weight of the reversed gradient of the domain classifier
@@ -40,6 +42,7 @@ class LossConfig:
     warp_semitones: float = 0.0
     equaliser_db: float = 0.0
     guided_until: float = 0.0
+    guide_whitened: bool = False
     history_codes: float = 0.0
     adversary: float = 0.0
     adversary_ramp_steps: int = 0

@@ -1,6 +1,6 @@
 """What a method's loss looks at while its own network is in training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from musicstar import backbones, checkpoint
 from musicstar.domains import Domain, Voice
+from musicstar.latents import whitening
 from musicstar.methods.catalog import Backbone
 from musicstar.model import Model
 
@@ -35,16 +36,32 @@ class TrainingParts:
         assert isinstance(model, Model)
         return model
 
-    def guide(self, voice: Voice) -> Callable[[Tensor, Tensor], Tensor]:
-        """Standardised latents, within `GUIDED_WITHIN`, of the finished spectral autoencoder of this recipe."""
+    def guide(
+        self, voice: Voice, *, whitened_on: Iterable[tuple[Tensor, Tensor]] = ()
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Standardised latents, within `GUIDED_WITHIN`, of the finished spectral autoencoder of this recipe.
+
+        Whitened in addition where there are sounds Tensor[B, T], with voices, to learn that from.
+        """
         teacher = backbones.load(self._path(self.recipe, voice, backbone=Backbone.SPECTRAL)).to(self.device)
         assert isinstance(teacher, Model)
 
         def standardised(sound: Tensor, voices: Tensor) -> Tensor:
-            with torch.no_grad():
+            # Whitening would bring forward what 16 bits lose.
+            with torch.no_grad(), torch.autocast(sound.device.type, enabled=False):
                 return teacher.standardised(sound, voices).clamp(-GUIDED_WITHIN, GUIDED_WITHIN)
 
-        return standardised
+        known = [standardised(*pair).transpose(1, 2).flatten(0, 1) for pair in whitened_on]
+        if not known:
+            return standardised
+        centre, matrix = whitening(torch.cat(known))
+
+        def whitened(sound: Tensor, voices: Tensor) -> Tensor:
+            latents = standardised(sound, voices).transpose(1, 2)
+            with torch.autocast(sound.device.type, enabled=False):
+                return ((latents - centre) @ matrix).clamp(-GUIDED_WITHIN, GUIDED_WITHIN).transpose(1, 2)
+
+        return whitened
 
     def partner(self, recipe: str, voice: Voice) -> Model:
         """The universal autoencoder there is; the encoder in training becomes bound to it."""

@@ -4,6 +4,7 @@ What a step sees follows from the seed and the step's number alone, so a run tha
 curve as one that was not.
 """
 
+import itertools
 import math
 import os
 import time
@@ -96,7 +97,6 @@ class Run:
             assert isinstance(self.net, Model)
             self.net.match_latents(parts.autoencoder("universal", self.voices[0]))
             self.partner = parts.sha256("universal", self.voices[0])
-        self.guide = parts.guide(self.voices[0]) if settings.loss.guided_until else None
         self.adversary: nn.Module | None = None
         method: Method | Listening
         if isinstance(self.net, DomainGuesser):
@@ -107,6 +107,7 @@ class Run:
             method = JudgeTraining(self.net)
         else:
             method = next(kind for kind in CLASSES.values() if kind.recipe == settings.recipe)(parts)
+        self.guide = self._guide(parts, method) if settings.loss.guided_until else None
         if isinstance(method, SingleInstrument) and settings.loss.adversary:
             assert isinstance(self.net, Model)
             self.adversary = method.classifier = self.net.domain_classifier().to(self.device)
@@ -255,18 +256,28 @@ class Run:
                 state.setdefault(int(index), {})[entry] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
+    def _encoder_inputs(self, method: Method) -> list[list[tuple[Tensor, Tensor]]]:
+        """Of the training pieces, what an encoder hears of `beginnings.FITTED_SECONDS` for each voice, in batches."""
+        seconds = self.settings.batch_size * self.settings.window_samples / SAMPLE_RATE
+        batches = math.ceil(beginnings.FITTED_SECONDS / seconds)
+        windows = (self._windows(self.split.train, index, 3_000_003) for index in range(batches))
+        return [method.encoder_inputs(batch, self.voices) for batch in windows]
+
+    def _guide(self, parts: TrainingParts, method: Method | Listening) -> Callable[[Tensor, Tensor], Tensor]:
+        inputs = (
+            self._encoder_inputs(method) if self.settings.loss.guide_whitened and isinstance(method, Method) else []
+        )
+        return parts.guide(self.voices[0], whitened_on=itertools.chain.from_iterable(inputs))
+
     @torch.no_grad()
     def _take_decoders(self, library: checkpoint.Library, method: SingleInstrument) -> None:
         """Begin with decoders of other networks, brought to follow the latents they will be given first."""
         assert isinstance(self.net, backbones.WaveNetModel)
-        seconds = self.settings.batch_size * self.settings.window_samples / SAMPLE_RATE
-        batches = math.ceil(beginnings.FITTED_SECONDS / seconds)
-        windows = (self._windows(self.split.train, index, 3_000_003) for index in range(batches))
         with self._autocast():
             beginnings.take_decoders(
                 self.net,
                 self.settings.decoders_from,
-                inputs=[method.encoder_inputs(batch, self.voices) for batch in windows],
+                inputs=self._encoder_inputs(method),
                 latents=self.guide or self.net.encode,
                 library=library,
             )

@@ -253,6 +253,25 @@ def test_a_guided_encoder_learns_its_guides_latents(data: Path, tmp_path: Path, 
         Run("x", settings, run.data, tmp_path / "none", library=Library([]), resume=False)
 
 
+def test_a_guide_that_differs_by_loudness_alone_is_whitened(data: Path, tmp_path: Path, trained: Path) -> None:
+    library = Library([trained / "spectral-mixture"])
+    reduced = starnet.reduce(data, tmp_path / "cache")
+    spreads = []
+    for whitened in (False, True):
+        path = shrink("wavenet-small-mixture", tmp_path)
+        path.write_text(path.read_text() + f"\n[loss]\nguide_whitened = {str(whitened).lower()}\n")
+        settings = recipes.runs(str(path))["wavenet-small-mixture-cv"]
+        run = Run("cv", settings, reduced, tmp_path / str(whitened), library=library, resume=False)
+        assert run.guide is not None
+        assert isinstance(run.objective.method, Method)
+        inputs = run._encoder_inputs(run.objective.method)
+        known = torch.cat([run.guide(*pair).transpose(1, 2).flatten(0, 1) for batch in inputs for pair in batch])
+        assert known.abs().max() <= GUIDED_WITHIN
+        variance = torch.linalg.eigvalsh(torch.cov(known.T)).flip(0)
+        spreads.append(float(variance[7] / variance[0]))
+    assert spreads[1] > 2 * spreads[0]
+
+
 def test_a_voice_begins_with_the_weights_of_another(data: Path, tmp_path: Path, trained: Path) -> None:
     path = shrink("wavenet-small-mixture", tmp_path)
     path.write_text(path.read_text().replace("steps = 2", 'steps = 2\nbegin_with = "wavenet-small-mixture-cv"'))
