@@ -25,6 +25,7 @@ TURN_S = 0.12
 # rest wait.
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
+LONGEST_WAIT_S = 1.0
 SHORTEST_CHUNK_S = 0.3
 # Of a decoder with more a processor's caches hold too little to find it there a sample later.
 CACHED_WEIGHTS = 1_000_000
@@ -69,12 +70,11 @@ class Playing:
     Attributes
     ----------
     codes : Tensor[N * pool], uint8 mu-law codes; those up to `done` are there
-    failure : what broke off a turn of it
+    failure : what broke off a turn of it, in words; empty where nothing did
     """
 
     def __init__(self, line: Line, engine: Engine) -> None:
-        self.line, self.done = line, 0
-        self.failure: BaseException | None = None
+        self.line, self.done, self.failure = line, 0, ""
         self.codes = torch.empty(line.samples, dtype=torch.uint8)
         self._stream: Any = engine.stream(line.decoder)
         seed = int(np.random.SeedSequence(line.seed).generate_state(1, np.uint64)[0] >> 1)
@@ -104,8 +104,10 @@ class Playing:
 
     def extend(self, latents: Tensor) -> None:
         """Go on with further latents, Tensor[latent_channels, N]."""
-        self.line = replace(self.line, latents=torch.cat([self.line.latents, latents], 1))
-        self.codes = torch.cat([self.codes, torch.empty(self.line.samples - len(self.codes), dtype=torch.uint8)])
+        line = replace(self.line, latents=torch.cat([self.line.latents, latents], 1))
+        self.codes = torch.cat([self.codes, torch.empty(line.samples - len(self.codes), dtype=torch.uint8)])
+        # From here on somebody else may carry it on.
+        self.line = line
 
     def take(self, said: Said) -> None:
         """Keep what the engine made of it."""
@@ -124,14 +126,19 @@ class Ensemble:
         self._engine = engine
         self._steps = 16
         self._playing: list[Playing] = []
-        # Somebody carries on whoever is there; the others wait for what comes of it.
-        self._turning = False
+        # Whoever holds the first carries on all that is there; the others wait for what comes of it.
+        self._turning = threading.Lock()
         self._changed = threading.Condition()
 
     def play(self, lines: Sequence[Line], more: More | None, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
         """Carry lines on until they are done, no more of them at once than pays, and others' by the way.
 
         `tell` hears of those that have begun.
+
+        Raises
+        ------
+        RuntimeError
+            What another caller's turn was broken off by; one's own is raised as it is.
         """
         waiting, playing, told = deque(lines), list[Playing](), 0
         together = max(TOGETHER, self._engine.at_once)
@@ -153,14 +160,19 @@ class Ensemble:
                     while waiting and sum(1 for one in playing if one.left) < together:
                         playing.append(Playing(waiting.popleft(), self._engine))
                         self._playing.append(playing[-1])
-                    self._changed.wait_for(lambda: is_news() or not self._turning)
-                    mine = not is_news()
-                    self._turning = self._turning or mine
-                if mine:
-                    self._turn()
+                    # An interruption may take the last word of a turn along, so nobody waits for ever.
+                    self._changed.wait_for(lambda: is_news() or not self._turning.locked(), timeout=LONGEST_WAIT_S)
+                if not is_news():
+                    try:
+                        with self._turning:
+                            if not is_news():
+                                self._turn()
+                    finally:
+                        with self._changed:
+                            self._changed.notify_all()
                 for one in playing:
                     if one.failure:
-                        raise one.failure
+                        raise RuntimeError(f"what was played beside others was broken off ({one.failure})")
                     if not more and not one.left:
                         one.forget()
                 told = sum(one.done for one in playing)
@@ -173,7 +185,7 @@ class Ensemble:
     def _turn(self) -> None:
         """Carry on whoever is there. What breaks it off is told to all: nobody knows how far their streams came."""
         with self._changed:
-            self._playing = [one for one in self._playing if one.left]
+            self._playing = [one for one in self._playing if one.left and not one.failure]
             playing = list(self._playing)
         try:
             steps = min(self._steps, *(one.left_in_frame for one in playing))
@@ -185,12 +197,8 @@ class Ensemble:
             self._steps = max(1, min(2 * self._steps, int(steps * TURN_S / max(spent_s, 1e-6))))
         except BaseException as error:
             for one in playing:
-                one.failure = error
+                one.failure = f"{type(error).__name__}: {error}"
             raise
-        finally:
-            with self._changed:
-                self._turning = False
-                self._changed.notify_all()
 
 
 # One for each engine of this process, of which there are few.

@@ -48,6 +48,10 @@ class LossConfig:
     adversary_ramp_steps: int = 0
     adversary_steps: int = 1
 
+    def __post_init__(self) -> None:
+        if self.guide_whitened and not self.guided_until:
+            raise ValueError("guide_whitened needs a guide: guided_until is 0")
+
 
 @dataclass(frozen=True, eq=False)
 class Step:

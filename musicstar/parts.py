@@ -46,10 +46,9 @@ class TrainingParts:
         teacher = backbones.load(self._path(self.recipe, voice, backbone=Backbone.SPECTRAL)).to(self.device)
         assert isinstance(teacher, Model)
 
+        @torch.no_grad()
         def standardised(sound: Tensor, voices: Tensor) -> Tensor:
-            # Whitening would bring forward what 16 bits lose.
-            with torch.no_grad(), torch.autocast(sound.device.type, enabled=False):
-                return teacher.standardised(sound, voices).clamp(-GUIDED_WITHIN, GUIDED_WITHIN)
+            return teacher.standardised(sound, voices).clamp(-GUIDED_WITHIN, GUIDED_WITHIN)
 
         known = [standardised(*pair).transpose(1, 2).flatten(0, 1) for pair in whitened_on]
         if not known:
@@ -57,8 +56,9 @@ class TrainingParts:
         centre, matrix = whitening(torch.cat(known))
 
         def whitened(sound: Tensor, voices: Tensor) -> Tensor:
-            latents = standardised(sound, voices).transpose(1, 2)
+            # Whitening would bring forward what 16 bits lose.
             with torch.autocast(sound.device.type, enabled=False):
+                latents = standardised(sound, voices).transpose(1, 2)
                 return ((latents - centre) @ matrix).clamp(-GUIDED_WITHIN, GUIDED_WITHIN).transpose(1, 2)
 
         return whitened

@@ -264,9 +264,13 @@ class Run:
         return [method.encoder_inputs(batch, self.voices) for batch in windows]
 
     def _guide(self, parts: TrainingParts, method: Method | Listening) -> Callable[[Tensor, Tensor], Tensor]:
-        inputs = (
-            self._encoder_inputs(method) if self.settings.loss.guide_whitened and isinstance(method, Method) else []
-        )
+        inputs: list[list[tuple[Tensor, Tensor]]] = []
+        if self.settings.loss.guide_whitened:
+            inputs = self._encoder_inputs(method) if isinstance(method, Method) else []
+            if not any(inputs):
+                raise ConfigError(
+                    f"{self.name} cannot whiten its guide: {self.settings.recipe} has no encoder of its own"
+                )
         return parts.guide(self.voices[0], whitened_on=itertools.chain.from_iterable(inputs))
 
     @torch.no_grad()

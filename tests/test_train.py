@@ -270,6 +270,9 @@ def test_a_guide_that_differs_by_loudness_alone_is_whitened(data: Path, tmp_path
         variance = torch.linalg.eigvalsh(torch.cov(known.T)).flip(0)
         spreads.append(float(variance[7] / variance[0]))
     assert spreads[1] > 2 * spreads[0]
+    path.with_name("none.toml").write_text(path.read_text() + "guided_until = 0.0\n")
+    with pytest.raises(config.ConfigError, match="guide_whitened needs a guide"):
+        recipes.runs(str(tmp_path / "none.toml"))
 
 
 def test_a_voice_begins_with_the_weights_of_another(data: Path, tmp_path: Path, trained: Path) -> None:
