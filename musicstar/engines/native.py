@@ -134,7 +134,7 @@ def _build(file: str, flags: Sequence[str]) -> "Library":
     except OSError as error:
         refused, room = error, tempfile.TemporaryDirectory()
     LOG.info("building the WaveNet engine with %s", named)
-    with room as folder, _told(CXX=named, PATH=_with_ninja()):
+    with room as folder, _environment(CXX=named, PATH=_with_ninja()):
         cpp_extension.load(
             "engine",
             [str(SOURCE)],
@@ -165,7 +165,7 @@ def _with_ninja() -> str:
 
 
 @contextmanager
-def _told(**variables: str) -> Iterator[None]:
+def _environment(**variables: str) -> Iterator[None]:
     """Have variables of the environment set for a while."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
