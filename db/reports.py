@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, RowMapping, Select, and_, func, insert, select
 
+from db import statements
 from db.answers import Answers
 from db.models import (
     Audit,
@@ -150,12 +151,12 @@ class Reports(Answers):
         Returns
         -------
         DataFrame
-            With the columns of `PARTICIPANT_TYPES`; `status` is open, complete, or abandoned where nothing was heard
-            of the participant for the length of the lease; `slot` is missing in a preview; `background` and
-            `screening` are dicts, empty before they were answered; `decided` says that the session was excluded, be it
-            counted in again since; `reason` and `author` are those of the exclusion; `answers` counts all revisions of
-            its rankings; `median_trial_s` is the median over the trials answered in full, of two their mean, of the
-            time on all screens of a trial, missing where there is none.
+            With the columns of `PARTICIPANT_TYPES`; `status` is open, complete, or abandoned where nothing was heard of
+            the participant for the length of the lease, unless everything was ranked by then; `slot` is missing in a
+            preview; `background` and `screening` are dicts, empty before they were answered; `decided` says that the
+            session was excluded, be it counted in again since; `reason` and `author` are those of the exclusion;
+            `answers` counts all revisions of its rankings; `median_trial_s` is the median over the trials answered in
+            full, of two their mean, of the time on all screens of a trial, missing where there is none.
         """
         statement = (
             select(
@@ -165,12 +166,17 @@ class Reports(Answers):
                 Version.number.label("version"),
                 Session.mode,
                 Session.status,
-                Session.leased_until,
                 Slot.number.label("slot"),
                 Session.late,
                 Session.language,
                 Session.created_at,
                 func.coalesce(Session.completed_at, "").label("completed_at"),
+                Session.leased_until,
+                statements.UNRANKED.label("unranked"),
+                select(func.max(Response.created_at))
+                .where(Response.session_id == Session.id)
+                .scalar_subquery()
+                .label("answered_at"),
             )
             .join(Participant, Participant.id == Session.participant_id)
             .join(Version, Version.id == Session.version_id)
@@ -188,9 +194,10 @@ class Reports(Answers):
             times_s = _trial_times_s(connection, study)
         now = self.instant()
         for row in rows:
-            session = row.pop("id")
-            if row.pop("leased_until") < now and row["status"] == "open":
-                row["status"] = "abandoned"
+            session, answered_at = row.pop("id"), row.pop("answered_at")
+            row["status"] = _status(row.pop("leased_until"), row.pop("unranked"), row["status"], now)
+            if row["status"] == "complete":
+                row["completed_at"] = row["completed_at"] or answered_at
             said, heard, out = (latest.get(session) for latest in (background, screening, excluded))
             row["background"] = json.loads(said["answers_json"]) if said else {}
             row["screening"] = _screening(heard) if heard else {}
@@ -205,7 +212,9 @@ class Reports(Answers):
     def funnel(self, study: str) -> dict[str, int]:
         """How many live sessions have come how far."""
         with self.reading() as connection:
-            live = select(Session.id, Session.status, Session.version_id).join(Study, Study.id == Session.study_id)
+            unranked = statements.UNRANKED.label("unranked")
+            facts = (Session.id, Session.status, Session.version_id, Session.leased_until, unranked)
+            live = select(*facts).join(Study, Study.id == Session.study_id)
             sessions = connection.execute(live.where(Study.name == study, Session.mode == "live")).all()
             there = {
                 table: set(connection.execute(_of(select(table.session_id), table.session_id, study)).scalars())
@@ -223,6 +232,7 @@ class Reports(Answers):
                 version: len(self.parts(connection, version).criteria)
                 for version in {session.version_id for session in sessions}
             }
+        now = self.instant()
         steps = {
             "opened": lambda session: True,
             "consented": lambda session: session.id in there[Consent],
@@ -231,7 +241,7 @@ class Reports(Answers):
             # Without a practice trial it is passed along with the sound.
             "practice": lambda session: counts.get((session.id, 0), session.id in there[Screening]) >= 1,
             "first trial": lambda session: counts.get((session.id, 1), 0) == criteria[session.version_id],
-            "complete": lambda session: session.status == "complete",
+            "complete": lambda of: _status(of.leased_until, of.unranked, of.status, now) == "complete",
         }
         return {name: sum(map(passed, sessions)) for name, passed in steps.items()}
 
@@ -332,6 +342,13 @@ class Reports(Answers):
             "study_id": study,
         }
         connection.execute(insert(Audit).values(values))
+
+
+def _status(leased_until: str, unranked: bool, status: str, now: str) -> str:
+    """How a session stands: one whose lease has run out is not going on, and is through where everything is ranked."""
+    if status != "open" or leased_until >= now:
+        return status
+    return "abandoned" if unranked else "complete"
 
 
 def _of(statement: Select[*tuple[Any, ...]], session: Any, study: str, *groups: Any) -> Select[*tuple[Any, ...]]:

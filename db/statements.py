@@ -1,11 +1,12 @@
 """The statements that participants cause, built once: building them anew each time takes longer than running them."""
 
-from sqlalchemy import BindParameter, and_, bindparam, case, exists, func, insert, or_, select, text, update
+from sqlalchemy import BindParameter, and_, bindparam, case, exists, func, insert, not_, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.models import (
     Background,
     Consent,
+    Criterion,
     Draft,
     Participant,
     PlaybackEvent,
@@ -51,7 +52,15 @@ RESUME = (
         language=case((and_(Session.generation == 0, LANGUAGE != ""), LANGUAGE), else_=Session.language),
     )
 )
-ABANDONED = and_(Session.status == "open", Session.leased_until < bindparam("now"))
+# The practice trial is ranked by the first criterion alone.
+UNRANKED = exists().where(
+    Trial.session_id == Session.id,
+    Criterion.version_id == Trial.version_id,
+    or_(not_(Trial.practice), Criterion.position == 0),
+    ~exists().where(Response.trial_id == Trial.id, Response.criterion_id == Criterion.id, Response.is_current),
+)
+# Whoever has ranked everything and was only not heard to say so keeps the slot.
+ABANDONED = and_(Session.status == "open", Session.leased_until < bindparam("now"), UNRANKED)
 FREE_SLOT = (
     select(Slot.id, Slot.number, Slot.plan_json, Session.id.label("holder"))
     # As the index of the holders has it, word for word, without which SQLite would read all sessions.

@@ -184,7 +184,7 @@ class SurveyDesk:
     def finish(self, ticket: Ticket, *, generation: int) -> dict[str, str]:
         """End the survey: code, address and thanks."""
         session = _kept(lambda: self.store.finish(ticket.token_hash, generation))
-        return _farewell(_definition(session.config_json), session.language)
+        return _farewell(_definition(session.config_json), session)
 
     def find_media(self, ticket: Ticket, name: str) -> Path:
         """The file of a recording of the participant's own trials; raises SurveyError with 404 for every other."""
@@ -201,7 +201,9 @@ class SurveyDesk:
         return _definition(_kept(lambda: self.store.config_of(ticket.token_hash)))
 
     def _state(self, session: Session, ticket: Ticket) -> dict[str, Any]:
-        definition, language = _definition(session.config_json), session.language
+        definition = _definition(session.config_json)
+        # The link may ask for a language that only a later version speaks.
+        language = session.language if session.language in definition.languages else definition.languages[0]
         # The cookie is the browser's own; what it says of the id holds only where the stored hash agrees.
         known = hash_external(session.salt, ticket.external) == session.external_hash
         first = session.trials[0]
@@ -238,7 +240,7 @@ class SurveyDesk:
             ],
             "trials": [_trial(trial, session.criteria) for trial in session.trials],
             "complete": session.complete,
-            "finish": _farewell(definition, language) if session.complete else None,
+            "finish": _farewell(definition, session) if session.complete else None,
         }
 
 
@@ -296,8 +298,12 @@ def _trial(trial: Trial, criteria: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _farewell(study: Study, language: str) -> dict[str, str]:
-    return {"code": study.completion_code, "url": study.completion_url, "thanks": say(study.thanks, language)}
+def _farewell(study: Study, session: Session) -> dict[str, str]:
+    code, url = study.completion_code, study.completion_url
+    if session.mode == "preview":
+        # What a panel pays for is not to be had for answers that count nowhere.
+        code, url = "PREVIEW" if code else "", ""
+    return {"code": code, "url": url, "thanks": say(study.thanks, session.language)}
 
 
 def _check_background(question: Question, answer: str | int | None) -> None:

@@ -209,9 +209,14 @@ def test_whoever_does_something_keeps_their_slot(survey: Tiny, clock: Clock) -> 
 
 def test_a_slot_of_one_who_is_through_never_returns(survey: Tiny, clock: Clock) -> None:
     survey.visitor().open("through").prepare().rank_all().finish()
+    unheard = survey.visitor().open("unheard").prepare().rank_all()
+    assert list(survey.store.participants("tiny").status) == ["complete", "open"]
     clock.after(10_000)
     open_(survey.desk, "next")
-    assert list(survey.store.participants("tiny").slot) == [0, 1]
+    frame = survey.store.participants("tiny")
+    assert (list(frame.slot), list(frame.status)) == ([0, 1, 2], ["complete", "complete", "open"])
+    assert survey.store.funnel("tiny")["complete"] == 2
+    assert unheard.open("unheard").finish()["code"] == "DONE"
 
 
 def test_another_device_takes_the_session_along(survey: Tiny) -> None:
@@ -252,6 +257,9 @@ def test_a_preview_takes_no_slot_and_counts_nowhere(survey: Tiny) -> None:
     assert order(first) != order(second)
     assert slots(survey).keys() == {0}
     assert survey.store.funnel("tiny")["opened"] == 1
+    # A panel's code is not to be had in this way.
+    visitor = survey.visitor().open("panel", preview=True).prepare().rank_all()
+    assert visitor.finish()["code"] == visitor.open("panel", preview=True).state["finish"]["code"] == "PREVIEW"
 
 
 def test_letters_are_the_same_for_all_criteria_and_differ_between_trials(survey: Tiny) -> None:
@@ -320,7 +328,12 @@ def test_background_answers_fit_their_questions(tmp_path: Path, answers: dict[st
 def test_languages(tmp_path: Path) -> None:
     german = re.sub(r'{"en":"([^"]*)"}', r'{"en":"\1","de":"Auf Deutsch: \1"}', to_json(tiny_study()))
     study = from_json(german.replace('"languages":["en"]', '"languages":["en","de"]'))
-    survey = tiny(tmp_path, study=study)
+    survey = tiny(tmp_path)
+    early = open_(survey.desk, "early")[0]
+    add_version(survey.store, study, survey.desk.media)
+    # Whoever began when there was English alone goes on in it, and can consent to it.
+    assert open_(survey.desk, "early", language="de", ticket=early)[1]["language"] == "en"
+    assert survey.desk.consent(early, language="en", generation=0)["consent"]["given"]
     ticket, state = open_(survey.desk, "x", language="de")
     assert (state["language"], state["welcome"]) == ("de", "Auf Deutsch: Welcome.")
     assert state["criteria"][0]["best"] == "Auf Deutsch: best"
@@ -330,8 +343,7 @@ def test_languages(tmp_path: Path) -> None:
     # Another may be chosen until consent is given, and none asked for leaves the one there is.
     for asked, spoken in (("en", "en"), ("de", "de"), ("", "de"), ("xx", "de")):
         assert open_(survey.desk, "x", language=asked, ticket=ticket)[1]["language"] == spoken
-    state = survey.desk.consent(ticket, language="en", generation=0)
-    assert (state["language"], state["welcome"]) == ("en", "Welcome.")
+    assert survey.desk.consent(ticket, language="en", generation=0)["welcome"] == "Welcome."
     assert open_(survey.desk, "x", language="de", ticket=ticket)[1]["language"] == "en"
     with pytest.raises(SurveyError) as refusal:
         survey.desk.consent(ticket, language="fr", generation=1)

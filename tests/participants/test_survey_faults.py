@@ -203,6 +203,63 @@ def test_not_saved_and_refused_keep_the_answers_in_the_page(visit: Visit, served
     page.wait_for_selector("text=Question 2 of 2")
 
 
+def test_a_lost_receipt_does_no_harm(visit: Visit, served: Served) -> None:
+    """The server has what was sent, and the page does not know."""
+    page = visit("?study=brief")
+    lost: list[str] = []
+
+    def lose(route: Any) -> None:
+        if route.request.url in lost:
+            route.continue_()
+            return
+        lost.append(route.request.url)
+        route.fetch()
+        route.abort()
+
+    for path in ("consent", "background", "sound"):
+        page.route(f"**/survey/api/{path}", lose)
+    to_practice(page)
+    assert [url.rpartition("/")[2] for url in lost] == ["consent", "background", "sound"]
+
+    practice = state(page)["trials"][0]
+    hear_all(page)
+    rank(page, "ABCDE")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/survey/api/answers", hold, times=1)
+    page.click(".sv-continue")
+    page.wait_for_function("document.querySelector('.sv-status').textContent === 'Saving…'")
+    # What is changed before anything is known of it is a revision.
+    page.click("[aria-label='Move B up']")
+    page.click(".sv-continue")
+    held[0].fetch()
+    held[0].abort()
+    page.wait_for_selector("text=That was the practice")
+    page.wait_for_function("document.querySelector('.sv-status').textContent !== 'Saving…'")
+    deadline = time.monotonic() + 30
+    while len(served.rankings(practice["id"])) < 2 and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert served.rankings(practice["id"]) == {("content", 1): "ABCDE", ("content", 2): "BACDE"}
+    page.click("text=Begin")
+    page.wait_for_selector(".sv-trial")
+
+
+def test_what_something_in_between_says_is_not_the_surveys_word(visit: Visit, served: Served) -> None:
+    page = visit("?study=brief")
+    to_practice(page)
+    practice = state(page)["trials"][0]
+    hear_all(page)
+    rank(page, "EDCBA")
+    page.route("**/survey/api/answers", lambda route: route.fulfill(status=404, body="<html>Not here</html>"), times=1)
+    page.click(".sv-continue")
+    page.wait_for_selector("text=That was the practice")
+    page.wait_for_selector("text=All answers are sent")
+    assert served.rankings(practice["id"]) == {("content", 1): "EDCBA"}
+
+
 def test_links(visit: Visit, served: Served) -> None:
     page = visit("?study=music-star")
     made = re.search(r"participant=([\w-]+)", page.url)

@@ -46,9 +46,9 @@ window.MusicStar ||= {};
       throw new Trouble("offline", String(error));
     }
     if (response.ok && answer) return answer;
-    if (response.ok) throw new Trouble("offline", "The answer was cut off.");
-    const said = answer?.error || `${response.status} ${response.statusText}`;
-    throw new Trouble(kindOf(response.status, answer?.reload), said, answer?.field);
+    // What is not in the survey's own words comes from something between here and it, or was cut off.
+    if (!answer?.error) throw new Trouble("offline", `${response.status} ${response.statusText}`);
+    throw new Trouble(kindOf(response.status, answer.reload), answer.error, answer.field);
   };
 
   /** A record on this device under a name; `kept` is false where the browser keeps nothing. */
@@ -97,11 +97,12 @@ window.MusicStar ||= {};
       document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.hurry());
     }
 
-    /** Take an answer; gives the id it travels under. */
-    answer(body) {
+    /** Take an answer; gives the id it travels under. `revises` says that the server may have one to its question from
+        this device already. */
+    answer(body, revises) {
       const submission = crypto.randomUUID?.().replaceAll("-", "") ?? Outbox.uuid();
       // Its generation is that of the moment it is first sent: those before it move it on.
-      this._add({ path: "answers", body: { submission, ...body, generation: null } });
+      this._add({ path: "answers", revises, body: { submission, ...body, generation: null } });
       return submission;
     }
 
@@ -118,15 +119,18 @@ window.MusicStar ||= {};
 
     /** The answer of a question that waits to be sent, if any. */
     waiting(trial, criterion) {
-      return this.entries.find(({ body }) => body.trial === trial && body.criterion === criterion);
+      return this.entries.find(({ body, withdrawn }) => !withdrawn && body.trial === trial && body.criterion === criterion);
     }
 
-    /** Take an answer back that the server has not acknowledged. */
+    /** Take an answer back that the server has not acknowledged; whether the server may have it all the same. One that
+        it may have is sent until that is known, for what comes after it has to be a revision of it. */
     withdraw(submission) {
       const entry = this.entries.find(({ body }) => body.submission === submission);
-      if (!entry) return;
+      if (!entry) return false;
       entry.withdrawn = true;
-      this._drop(entry);
+      if (entry.unsure) this.keep(this.entries);
+      else this._drop(entry);
+      return Boolean(entry.unsure);
     }
 
     /** Try at once, whatever the wait. */
@@ -173,10 +177,10 @@ window.MusicStar ||= {};
     /** Send one; whether the next can follow. */
     async _send(entry) {
       const { path, body } = entry;
-      if (path === "answers" && body.generation === null) {
-        body.generation = this.generation;
-        this.keep(this.entries);
-      }
+      if (path === "answers") body.generation ??= this.generation;
+      const unsure = entry.unsure; // Whether the server may have it from an earlier time.
+      entry.unsure = true;
+      this.keep(this.entries);
       try {
         const answer = await ask(path, body);
         this.wait = FIRST_WAIT_MS;
@@ -187,7 +191,8 @@ window.MusicStar ||= {};
       } catch (trouble) {
         if (!(trouble instanceof Trouble)) throw trouble;
         if (this.stopped) return false;
-        if (trouble.kind === "refused") this._drop(entry);
+        entry.unsure = unsure || trouble.kind === "offline";
+        if (trouble.kind === "refused" || (entry.withdrawn && !entry.unsure)) this._drop(entry);
         if (trouble.kind === "stale") this.stop();
         else if (trouble.kind !== "refused") this._later();
         this.told(trouble.kind, entry, trouble);

@@ -28,6 +28,7 @@ window.MusicStar ||= {};
     const heard = new Map(state.trials.map((trial) => [trial.id, new Set(trial.heard)]));
     let stopped = false;
     let handing = null; // The answer that the screen waits for.
+    const perhapsThere = new Set(); // Questions of which an answer was taken back that the server may have.
 
     const keep = () => !stopped && store.write(kept);
     const lament = (kind) => {
@@ -41,11 +42,12 @@ window.MusicStar ||= {};
     };
 
     /* ---- answers ---- */
-    // What the server has meanwhile is not sent again; what it has not goes on from where it is now.
+    // What the server has meanwhile is not sent again, unless this is a revision of it; what it has not goes on from
+    // where it is now.
     const whole = Array.isArray(kept.outbox) ? kept.outbox.filter((entry) => entry?.path && entry.body) : [];
-    const left = whole.filter(({ path, body }) => {
+    const left = whole.filter(({ path, body, withdrawn, revises }) => {
       const trial = trials.get(body.trial);
-      return path === "events" || (trial && !trial.answered[body.criterion]);
+      return path === "events" || (trial && !withdrawn && (revises || !trial.answered[body.criterion]));
     });
     for (const { body } of left) if ("generation" in body) body.generation = null;
 
@@ -54,11 +56,12 @@ window.MusicStar ||= {};
       handing = null;
     };
     const told = (outcome, entry, detail) => {
-      if (entry.withdrawn) return;
       const { trial, criterion, submission } = entry.body;
       const awaited = handing !== null && submission === handing.submission;
       if (outcome === "stale") stale();
-      else if (outcome === "sent") {
+      else if (entry.withdrawn && (outcome === "sent" || outcome === "refused")) {
+        // Nobody waits for it, and its question is still being answered.
+      } else if (outcome === "sent") {
         if (entry.path === "answers") {
           trials.get(trial).answered[criterion] = true;
           delete kept.drafts[nameOf(trial, criterion)];
@@ -102,7 +105,9 @@ window.MusicStar ||= {};
       sendEvents();
       clearTimeout(draftTimer);
       unsent = null;
-      handing = { submission: outbox.answer({ trial, criterion, ranks, elapsed_ms: elapsed }) };
+      const name = nameOf(trial, criterion);
+      const submission = outbox.answer({ trial, criterion, ranks, elapsed_ms: elapsed }, perhapsThere.has(name));
+      handing = { submission, name };
       handing.timer = setTimeout(() => {
         if (frame.trouble === "not_saved") return;
         release();
@@ -114,7 +119,8 @@ window.MusicStar ||= {};
     /** Take back the answer that the screen waits for, because its ranking has changed since. */
     const retract = () => {
       if (handing === null) return;
-      outbox.withdraw(handing.submission);
+      const { submission, name } = handing;
+      if (outbox.withdraw(submission)) perhapsThere.add(name);
       release();
     };
 

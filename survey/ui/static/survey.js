@@ -68,11 +68,16 @@ window.MusicStar.survey = (root, props) => {
       return;
     }
     posting = { body };
+    const send = () => ask(path, { ...posting.body, generation: saving.outbox.generation });
     const once = async () => {
       frame.say("saving");
-      const next = await ask(path, { ...posting.body, generation: saving.outbox.generation });
-      state = next;
-      saving.outbox.generation = next.generation;
+      state = await send().catch(async (trouble) => {
+        if (trouble.kind !== "stale") throw trouble;
+        // Perhaps by what was handed in before, and its receipt was lost.
+        saving.outbox.generation = (await ask("state")).generation;
+        return send();
+      });
+      saving.outbox.generation = state.generation;
       frame.say("");
       frame.complain("");
     };
