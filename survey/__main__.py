@@ -134,16 +134,17 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _results(arguments: argparse.Namespace) -> int:
     from survey import published, report
-    from survey.analyst import heard_otherwise
+    from survey.analyst import heard_otherwise, together
 
     with _store(_place(arguments)) as store:
         name = _study_name(arguments.study)
-        latest = _latest(store, name)
-        chosen = arguments.version or latest.number
+        latest = _latest(store, name).number
         versions = {one.number: one for one in store.versions(name)}
+        number = arguments.version or together(tuple(versions.values()))
+        chosen = number or latest
         if chosen not in versions:
             raise ValueError(f"{name} has no version {chosen}; it has {', '.join(map(str, versions))}")
-        frame = store.rankings(name, version=arguments.version)
+        frame = store.rankings(name, version=number)
     study = from_json(versions[chosen].config_json)
     result = report.collect(
         study,
@@ -356,7 +357,12 @@ def _add_reading(commands: "Commands[argparse.ArgumentParser]") -> None:
     results = _add(commands, "results", "print the results of a study")
     results.add_argument("study", metavar="STUDY", help="its name or its file")
     results.add_argument("--format", choices=["csv", "md", "json"], default="md")
-    results.add_argument("--version", type=count(1), metavar="N", help="of this version alone")
+    results.add_argument(
+        "--version",
+        type=count(1),
+        metavar="N",
+        help="of this version alone; by default of all that rank alike, else the latest",
+    )
     results.add_argument("--with-excluded", action="store_true", help="count those who are excluded as well")
     results.add_argument("--seed", type=count(0), default=0, help="of resamples and permutations")
     results.set_defaults(command=_results)

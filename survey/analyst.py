@@ -169,23 +169,28 @@ def definition(versions: tuple[VersionRecord, ...], number: int | None = None) -
 
 
 def heard_otherwise(study: Study, versions: Iterable[VersionRecord], frame: pd.DataFrame) -> bool:
-    """Whether some of the rankings are of other recordings than those whose objective measures are shown."""
-    if study.objective is None:
-        return False
+    """Whether some of the rankings are of other recordings than this study's."""
     numbers = set(frame["version"])
     return any(definition((one,)).stimuli != study.stimuli for one in versions if one.number in numbers)
 
 
 def first_filters(store: Store, wanted: str) -> Filters | None:
-    """What is shown at first: all versions that rank the same systems, of the study asked for or else the fullest."""
+    """What is shown at first: of the study asked for, or else the fullest, as `together` has it."""
     known = {name: store.versions(name) for name in store.studies()}
     if not known:
         return None
     fullest = max(known, key=lambda name: sum(version.answers for version in known[name]))
     study = wanted if wanted in known else fullest
-    versions = known[study]
-    ranked = {tuple(system.key for system in definition((version,)).systems) for version in versions}
-    return Filters(study, None if len(ranked) == 1 else versions[-1].number)
+    return Filters(study, together(known[study]))
+
+
+def together(versions: tuple[VersionRecord, ...]) -> int | None:
+    """The only version to count, the latest, or None where all of them rank the same systems in the same ways."""
+    studies = [definition((version,)) for version in versions]
+    asked = {
+        tuple(tuple(one.key for one in some) for some in (of.systems, of.criteria, of.directions)) for of in studies
+    }
+    return None if len(asked) == 1 else versions[-1].number
 
 
 def stamp(sessions: pd.DataFrame, versions: tuple[VersionRecord, ...]) -> str:

@@ -92,7 +92,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
             holds_slot     flag    whether the slot is taken by this session
             lease_s        number  seconds for which a slot was kept without a sign of life
             leased_until   text    until when it is kept, in UTC
-            late           flag    whether it went on after its slot had been given to another
+            late           flag    whether its slot was given to another, as it was not heard of for the lease
             mode           text    live or preview
             status         text    open or complete
             token_hash     text    SHA-256 of the cookie of the browser
@@ -215,7 +215,7 @@ RANKINGS = _columns(
     order       whole   place of the trial in the session
     answered_at text    when the ranking was stored, in UTC
     excluded    flag    whether the session is left out of the results
-    late        flag    whether it went on after its slot had been given to another
+    late        flag    whether its slot was given to another, as it was not heard of for the lease
     experience  text?   answer to the question about musical experience
     device      text?   answer to the question about the device
     headphones  text?   headphone check: pass, fail, unavailable or skipped

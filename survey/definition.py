@@ -72,7 +72,7 @@ def shipped(name: str) -> Path:
     return STUDIES / f"{name.replace('-', '_')}.toml"
 
 
-def load(path: str | Path, *, contact: str | None = None) -> Study:
+def load(path: str | Path, *, contact: str | None = None, locked: bool = True) -> Study:
     """Read a study from a TOML file and the hashes of its stimuli from the lock file beside it.
 
     In the texts that participants read, `{contact}` becomes the contact, and a single line break a space: a blank line
@@ -81,6 +81,7 @@ def load(path: str | Path, *, contact: str | None = None) -> Study:
     Parameters
     ----------
     contact : whom participants can turn to, instead of the file's own `contact`
+    locked : whether the lock file is read; without it no hash is known
 
     Raises
     ------
@@ -101,7 +102,7 @@ def load(path: str | Path, *, contact: str | None = None) -> Study:
     if (stimuli := root.section("stimuli")) is None:
         root.note("stimuli", "is missing; expected a table with a folder")
     else:
-        study = replace(study, stimuli=_listed(stimuli, study, path))
+        study = replace(study, stimuli=_listed(stimuli, study, path, locked=locked))
     study = replace(study, objective=objective.beside(root, path, study))
     _check_overrides(root, study)
     root.close()
@@ -320,7 +321,7 @@ def _wanted(study: Study) -> Iterator[tuple[str, str, str]]:
             yield piece, direction, system
 
 
-def _listed(stimuli: Section, study: Study, path: Path) -> tuple[Stimulus, ...]:
+def _listed(stimuli: Section, study: Study, path: Path, *, locked: bool) -> tuple[Stimulus, ...]:
     """The stimuli by the pattern of their names, and by what is said of single ones."""
     folder, pattern = stimuli.string("folder", "."), stimuli.string("pattern", DEFAULT_PATTERN)
     if missing := [f"{{{part}}}" for part in SET if f"{{{part}}}" not in pattern]:
@@ -335,7 +336,7 @@ def _listed(stimuli: Section, study: Study, path: Path) -> tuple[Stimulus, ...]:
             one.note("", f"{'.'.join(which)} is there twice")
         names[which] = one.string("path")
     stimuli.close()
-    hashes = read_lock(path, stimuli.document)
+    hashes = read_lock(path, stimuli.document) if locked else {}
     for which in wanted:
         name = pattern
         for part, key in zip(SET, which, strict=True):
@@ -363,7 +364,7 @@ def write_lock(path: str | Path) -> Path:
     path = Path(path)
     faults: list[Fault] = []
     hashes: dict[str, str] = {}
-    for stimulus in load(path).stimuli:
+    for stimulus in load(path, locked=False).stimuli:
         try:
             hashes[_locked_as(stimulus.path, path)] = sha256_of(stimulus.path)
         except OSError as error:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -167,7 +168,7 @@ def _read_zip(content: bytes) -> Export:
             tables[name] = _read_table(path, TABLES[name], archive.read(path))
             if len(tables[name]) != count:
                 raise ExchangeError(f"{path}: has {len(tables[name])} rows, expected {count}.")
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ExchangeError(f"The ZIP archive is damaged: {error}") from error
     except ValueError as error:
         raise error if isinstance(error, ExchangeError) else ExchangeError(f"about.json: {error}") from error

@@ -55,7 +55,8 @@ class Report:
     exclusions : the standings before and after them
     published : figures in print of the same study, of all directions together
     concordances : of the study's objective measures, none where it has none
-    heard_otherwise : some of the rankings are of other recordings than those that were measured
+    versions : the numbers of those that were ranked
+    heard_otherwise : some of the rankings are of other recordings than the study's as it is here
     """
 
     study: Study
@@ -67,6 +68,7 @@ class Report:
     exclusions: Exclusions
     published: Published | None
     concordances: tuple[Concordance, ...] = ()
+    versions: tuple[int, ...] = ()
     heard_otherwise: bool = False
 
     @property
@@ -125,6 +127,7 @@ def collect(
         exclusions,
         published,
         _concordances(study, found),
+        tuple(sorted(int(number) for number in kept["version"].unique())),
         heard_otherwise,
     )
 
@@ -152,6 +155,8 @@ def as_markdown(report: Report) -> str:
     k = len(study.systems)
     out = [f"# {study.name}: results", ""]
     out.append(f"{report.participants} participants{_excluded(report)}. Rank 1 scores {k} and rank {k} scores 1.")
+    if told := versions_told(report):
+        out += ["", told]
     for title, findings in _by_direction(report):
         published = report.published if findings[0].direction is None else None
         out += ["", f"## {title}", "", "Totals (higher is better):", "", *_totals(report, findings, published)]
@@ -165,6 +170,7 @@ def as_markdown(report: Report) -> str:
         out += ["Chances to be ranked first, of the Plackett-Luce model (higher is better):", ""]
         out += [*_rows(report, findings, lambda of, place: _shown_interval(of.strengths[place].first)), ""]
         out += [f"- {_title(study, of.criterion)}: {_shown_test(of.friedman)}" for of in findings]
+        out += ["", *_pairs(report, findings)]
     if study.objective is not None:
         out += ["", "## Objective measures and rankings", "", *_measured(report, study.objective)]
     if report.agreement:
@@ -213,6 +219,8 @@ def as_json(report: Report) -> str:
         "participants": report.participants,
         "excluded": report.excluded,
         "with_excluded": report.with_excluded,
+        "versions": report.versions,
+        "heard_otherwise": report.heard_otherwise,
         "findings": [asdict(of) for of in report.findings],
         "agreement": [asdict(one) for one in report.agreement],
         "exclusions": asdict(report.exclusions),
@@ -221,11 +229,19 @@ def as_json(report: Report) -> str:
     if report.study.objective is not None:
         table["objective"] = asdict(report.study.objective)
         table["concordances"] = [asdict(one) for one in report.concordances]
-        table["heard_otherwise"] = report.heard_otherwise
     return json.dumps(_finite(table), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 FORMATS: Mapping[str, Callable[[Report], str]] = {"csv": as_csv, "md": as_markdown, "json": as_json}
+
+
+def versions_told(report: Report) -> str:
+    """Which versions are counted together, where there are several, and whether their recordings differ."""
+    if len(report.versions) < 2:
+        return ""
+    *others, last = map(str, report.versions)
+    told = f"Versions {', '.join(others)} and {last} are counted together"
+    return f"{told}, whose recordings are not all the same." if report.heard_otherwise else f"{told}."
 
 
 def _by_direction(report: Report) -> Iterator[tuple[str, list[Finding]]]:
@@ -314,6 +330,29 @@ def _shown_test(test: Friedman | Withheld) -> str:
         f"F({test.df}, {test.df_error}) = {test.f:.2f}, p {_shown_p(test.p_f)}; permutation p "
         f"{_shown_p(test.p_permutation)}; Kendall's W = {test.kendall_w:.3f}"
     )
+
+
+def _pairs(report: Report, findings: list[Finding]) -> list[str]:
+    """Which systems differ by each criterion; nothing where the tests were withheld, which is told above."""
+    titles = {system.key: system.title for system in report.study.systems}
+    out = []
+    for of in findings:
+        if isinstance(of.pairwise, Withheld):
+            continue
+        least = (
+            ""
+            if isinstance(of.nemenyi, Withheld)
+            else f"; critical difference of mean ranks {of.nemenyi.difference:.2f}"
+        )
+        out += [f"{_title(report.study, of.criterion)}, Wilcoxon's signed ranks with Holm's correction{least}:", ""]
+        out += ["| | mean score, difference | p (Holm) | rank-biserial |", "|---|---:|---:|---:|"]
+        out += [
+            f"| {titles[one.a]} and {titles[one.b]} | {_shown_interval(one.difference)} | {_shown_p(one.p_holm)} "
+            f"| {one.rank_biserial:+.2f} |"
+            for one in of.pairwise
+        ]
+        out.append("")
+    return out
 
 
 def _shown_p(p: float) -> str:

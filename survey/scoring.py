@@ -224,6 +224,7 @@ def as_frame(
         {
             "participant": "p_" + numbers,
             "session": "s_" + numbers,
+            "version": 1,
             "trial": "t_" + numbers + f".{direction}",
             "direction": direction,
             "criterion": criterion,

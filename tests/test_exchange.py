@@ -173,6 +173,15 @@ def test_a_damaged_archive_is_refused(study: Study) -> None:
     for broken in (whole[:100], whole[:-30], whole[:200] + bytes(60) + whole[260:]):
         with pytest.raises(ExchangeError):
             read(broken)
+    refused = 0
+    for place in range(40, len(whole), 29):
+        flipped = bytearray(whole)
+        flipped[place] ^= 16
+        try:
+            read(bytes(flipped))
+        except ExchangeError:
+            refused += 1
+    assert refused
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def test_a_damaged_lock_file_is_a_fault(content: str, tiny: Path) -> None:
     lock_path(tiny).write_text(content, encoding="utf-8")
     with pytest.raises(StudyError, match=r"tiny.lock.json .*musicstar-survey lock"):
         load(tiny)
+    definition.write_lock(tiny)
+    definition.check_files(load(tiny))
 
 
 def test_a_folder_elsewhere_is_locked_as_well(tiny: Path, tmp_path: Path) -> None:

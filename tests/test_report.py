@@ -194,6 +194,28 @@ def test_objective_measures_stand_beside_the_totals() -> None:
     ]  # fmt: skip
 
 
+def test_markdown_says_which_pairs_differ(report: Report) -> None:
+    there, _, pooled = as_markdown(report).split("## ")[1:4]
+    # All twelve alike: of the 4,096 signs two are as far from 0, and Holm takes it three times.
+    assert "content, Wilcoxon's signed ranks with Holm's correction; critical difference of mean ranks 0.96:" in there
+    assert "| Red and Green | -1.00 (-1.00 to -1.00) | = 0.001 | -1.00 |" in there
+    assert "| Red and Green | 0.00 (" in pooled
+    withheld = as_markdown(collect(tiny_study(), frame(participants=4), None))
+    assert "Wilcoxon" not in withheld
+    assert "participants" in withheld
+
+
+def test_versions_that_are_counted_together_are_named() -> None:
+    both = frame()
+    both.loc[both["participant"] > "p_006", "version"] = 3
+    for otherwise, told in ((False, "."), (True, ", whose recordings are not all the same.")):
+        found = collect(tiny_study(), both, None, heard_otherwise=otherwise)
+        assert f"\nVersions 1 and 3 are counted together{told}\n" in as_markdown(found)
+        assert json.loads(as_json(found))["versions"] == [1, 3]
+        assert json.loads(as_json(found))["heard_otherwise"] == otherwise
+    assert "counted together" not in as_markdown(collect(tiny_study(), frame().assign(version=3), None))
+
+
 def test_without_objective_measures_nothing_is_said_of_them(report: Report) -> None:
     for form in FORMATS.values():
         assert "bjective" not in form(replace(report, published=None)).replace('"objective": {}', "")

@@ -207,8 +207,11 @@ def _flags(session: Row, rules: Sequence[ExclusionRule]) -> Iterator[str]:
         yield "preview"
     if session["excluded"]:
         yield "excluded"
+        if session["reason"].startswith(BY_RULE) and not rules:
+            # They came back and went on, or there is another version of the rules.
+            yield "under no rule any more"
     if session["late"]:
-        yield "late"
+        yield "slot given away"
     if session["screening"].get("headphones") == "fail":
         yield "failed headphone check"
     names = {

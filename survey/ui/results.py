@@ -43,7 +43,7 @@ def offer(store: Store, filters: Filters) -> dict[str, Any]:
     }
     language = study.languages[0]
     for question in study.background:
-        if question.key in LEGENDS and question.kind == "choice":
+        if question.key in ("experience", "device") and question.kind == "choice":
             titles[question.key] = {one.key: say(one.text, language) for one in question.options}
     groups = []
     for name, legend in LEGENDS.items():

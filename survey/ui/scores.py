@@ -3,7 +3,7 @@
 from typing import Any
 
 from survey.analysis import Analysis
-from survey.report import Finding, Report
+from survey.report import Finding, Report, versions_told
 from survey.ui import objective
 from survey.ui.blocks import (
     between,
@@ -103,6 +103,8 @@ def _totals(report: Report) -> dict[str, Any]:
     if report.excluded:
         included = "counted in all the same" if report.with_excluded else "left out"
         note += f" {counted(report.excluded, 'participant')} excluded, {included}."
+    if told := versions_told(report):
+        note += f" {told}"
     if known:
         note += f" Paper: {paper}, {known.rankings} rankings of each criterion, both directions together."
     totals = columns(

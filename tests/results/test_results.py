@@ -16,6 +16,7 @@ from survey import scoring
 from survey.analysis import work_out
 from survey.analyst import Filters, first_filters
 from survey.ui import comparisons, scores
+from survey.ui.people import BY_RULE
 from tests.results.results_site import EVIL, PARTICIPANTS, Site, build_site
 from tests.survey_study import add_version, tiny, tiny_study
 
@@ -250,6 +251,13 @@ def test_nobody_is_left_out_who_still_ranks(small: Site) -> None:
     assert small.sessions(excluded=True) == [small.sessions()[2], under_way]
 
 
+def test_who_was_left_out_by_a_rule_that_holds_no_more_is_pointed_out(small: Site) -> None:
+    ada, value, sound = small.researcher(), Filters("tiny").to_json(), small.sessions()[0]
+    small.store.exclude_undecided({sound: f"{BY_RULE} Incomplete."}, author="ada")
+    rows = ada.event("apply_rules", value)[0]["rows"]
+    assert [row["session"] for row in rows if "under no rule any more" in row["flags"]] == [sound]
+
+
 def test_the_participants_cost_a_few_small_questions(small: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is stored is never read, and the sessions are read as often for many exclusions as for one."""
     for number in range(3):
@@ -352,6 +360,8 @@ def test_versions_with_other_systems_are_never_counted_together(small: Site, tmp
     assert chosen.version == 2
     ada = small.researcher()
     assert ada.event("show", chosen.to_json())[1]["sections"][0]["note"].startswith("1 participant, 2 rankings")
+    add_version(small.store, replace(other, criteria=other.criteria[:1]), tmp_path / "media")
+    assert first_filters(small.store, "tiny") == Filters("tiny", 3)
     all_of_them = ada.event("show", Filters("tiny").to_json())[1]
     assert "scored apart" in json.dumps(all_of_them) or "expected red, green" in json.dumps(all_of_them)
 

@@ -7,7 +7,7 @@ window.MusicStar.resultsFilters = (root, props, watch, chosen) => {
   const { node } = window.MusicStar;
   const FLAGS = [
     ["incomplete", "Sessions not finished"],
-    ["late", "Late finishers"],
+    ["late", "Slot given to another"],
     ["excluded", "Excluded sessions"],
   ];
   const narrow = matchMedia("(max-width: 900px)");
