@@ -9,6 +9,9 @@ from scipy.optimize import minimize
 from musicstar.concepts import cav, regression
 from musicstar.concepts.atlas import TEST, TRAIN, VALIDATION, Vectors
 
+# Says yes above a half.
+JUDGE = Vectors(np.ones((1, 1)), np.array([-0.5]), np.zeros(1), np.ones(1))
+
 
 def made(
     clips: int = 240, concepts: int = 5, size: int = 8, seed: int = 0
@@ -222,34 +225,40 @@ def test_similarity_of_many_clips_is_that_of_few(monkeypatch: pytest.MonkeyPatch
 
 
 def test_accuracy_and_interval_by_hand() -> None:
-    """8 of 10 found and 15 of 20 refused; binomial sides, of which the interval is known to a simulation's error."""
+    """8 of 10 found and 15 of 20 refused: Wilson's ends are 0.490 and 0.943, and 0.531 and 0.888."""
     says = np.array([1] * 8 + [0] * 2 + [1] * 5 + [0] * 15)
-    vectors = Vectors(np.ones((1, 1)), np.array([-0.5]), np.zeros(1), np.ones(1))
     members = np.array([[True] * 10 + [False] * 20])
-    split = np.full(30, TEST)
-    tracks = [str(clip) for clip in range(30)]
-    found = cav.accuracies(vectors, says[:, None], members, split, tracks, repeats=20_000)
+    found = cav.accuracies(JUDGE, says[:, None], members, np.full(30, TEST), [str(clip) for clip in range(30)])
     assert found.balanced[0] == pytest.approx((0.8 + 0.75) / 2)
-    rng = np.random.default_rng(9)
-    drawn = (rng.binomial(10, 0.8, 50_000) / 10 + rng.binomial(20, 0.75, 50_000) / 20) / 2
-    assert [found.low[0], found.high[0]] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.011)
+    below, above = np.hypot(0.8 - 0.490, 0.75 - 0.531) / 2, np.hypot(0.943 - 0.8, 0.888 - 0.75) / 2
+    assert [found.low[0], found.high[0]] == pytest.approx([0.775 - below, 0.775 + above], abs=1e-3)
     assert found.clips[0] == 10
-    same = cav.accuracies(vectors, says[:, None], members, split, tracks, seed=5)
-    assert same.low[0] == cav.accuracies(vectors, says[:, None], members, split, tracks, seed=5).low[0]
 
 
-def test_clips_of_one_track_are_drawn_together() -> None:
+def test_the_interval_of_few_clips_holds_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    members = np.arange(200)[None] < 8
+    tracks, split = [str(clip) for clip in range(200)], np.full(200, TEST)
+    for sensitivity in (0.7, 0.9, 0.97):
+        held = 0
+        for _ in range(400):
+            says = np.where(members[0], rng.random(200) < sensitivity, rng.random(200) < 0.05)
+            found = cav.accuracies(JUDGE, says[:, None], members, split, tracks)
+            held += found.low[0] <= (sensitivity + 0.95) / 2 <= found.high[0]
+        assert held / 400 == pytest.approx(0.96, abs=0.03)
+
+
+def test_clips_of_one_track_count_as_one() -> None:
     """Tracks of five clips that fare alike say no more than a clip of each: the interval is as wide."""
     rng = np.random.default_rng(0)
     carries, says = rng.random(40) < 0.4, rng.random(40)
-    vectors = Vectors(np.ones((1, 1)), np.array([-0.5]), np.zeros(1), np.ones(1))
     widths = []
     for copies, track in ((1, range(40)), (5, np.repeat(range(40), 5)), (5, range(200))):
         clips = np.repeat(says, copies)[:, None], np.repeat(carries, copies)[None]
         split = np.full(len(clips[0]), TEST)
-        found = cav.accuracies(vectors, *clips, split, [str(name) for name in track], repeats=4_000)
+        found = cav.accuracies(JUDGE, *clips, split, [str(name) for name in track])
         widths.append(found.high[0] - found.low[0])
-    assert widths[0] == pytest.approx(widths[1], abs=0.02)
+    assert widths[0] == pytest.approx(widths[1])
     assert widths[2] < 0.6 * widths[0]
 
 

@@ -46,7 +46,7 @@ def build(
     method, ridges : see `cav.fit`
     least : concepts with fewer clips are left out
     above : so are those whose balanced accuracy is not above this
-    seed : of the split, of the draws and of the bootstrap
+    seed : of the split and of the draws
 
     Raises
     ------
@@ -60,7 +60,7 @@ def build(
         raise LibraryError(f"{len(enough)} concepts with {least} clips or more; expected at least two")
     members = library.members[enough]
     vectors = cav.fit(features, members, split, method=method, ridges=ridges, seed=seed, progress=progress)
-    measured = cav.accuracies(vectors, features, members, split, library.tracks, seed=seed)
+    measured = cav.accuracies(vectors, features, members, split, library.tracks)
     warnings = cav.warnings(measured)
     good = np.flatnonzero(measured.balanced > above)
     if len(good) < 2:

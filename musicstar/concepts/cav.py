@@ -12,6 +12,7 @@ Conventions
 Source: Afchar, Hennequin and Guigue (2022), Learning unsupervised hierarchies of audio concepts.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,6 @@ RIDGES = (0.03,)
 MEMORY_BYTES = 2**30
 # The logit of what is in everything, and with its sign turned in nothing.
 CERTAIN = 10.0
-REPEATS = 1_000
 FEW_TEST_CLIPS, WIDE = 8, 0.25
 # Clips of which all probabilities are held at once.
 ROWS = 4_096
@@ -146,13 +146,11 @@ def accuracies(
     members: np.ndarray,
     split: np.ndarray,
     tracks: Sequence[str],
-    *,
-    seed: int = 0,
-    repeats: int = REPEATS,
 ) -> Accuracies:
-    """Balanced accuracy on clips of TEST, with a bootstrap interval.
+    """Balanced accuracy on clips of TEST, with an interval.
 
-    Tracks are drawn again, those with a clip of the concept apart from the rest, so that no repeat lacks a side.
+    That of either share is Wilson's, clips of one track counted as one, and those of the two make that of their mean
+    (Zou and Donner 2008, "MOVER").
 
     Parameters
     ----------
@@ -160,7 +158,6 @@ def accuracies(
     members : np.ndarray[N, P], bool
     split : np.ndarray[P]
     tracks : P names
-    repeats : of the bootstrap
     """
     _check(features, members, split)
     test = np.flatnonzero(split == TEST)
@@ -169,29 +166,32 @@ def accuracies(
     found = Accuracies(balanced, low, high, inside.sum(axis=1))
     if not len(test):
         return found
-    rng = np.random.default_rng(seed)
     _, track = np.unique(np.asarray(tracks)[test], return_inverse=True)
     blocks = (test[first : first + ROWS] for first in range(0, len(test), ROWS))
     says = np.concatenate([vectors.probabilities(features[rows]) > 0.5 for rows in blocks]).T
     for concept in np.flatnonzero((found.clips > 0) & (found.clips < len(test))):
-        carries, claims = inside[concept], says[concept]
-        cases = (carries, carries & claims, ~carries, ~carries & ~claims)
-        counts = np.stack([np.bincount(track, weights=case) for case in cases], axis=1)
-        balanced[concept] = _balanced(counts.sum(axis=0))
-        drawn = np.zeros((repeats, len(cases)))
-        for stratum in (counts[counts[:, 0] > 0], counts[counts[:, 0] == 0]):
-            if len(stratum):
-                # Tracks that fare alike are told apart by nothing, so how many of them come up is all there is to draw.
-                kinds, often = np.unique(stratum, axis=0, return_counts=True)
-                drawn += rng.multinomial(len(stratum), often / len(stratum), size=repeats) @ kinds
-        low[concept], high[concept] = np.nanquantile(_balanced(drawn), [0.025, 0.975])
+        carries = inside[concept]
+        right = says[concept] == carries
+        shares = [right[side].mean() for side in (carries, ~carries)]
+        ends = [
+            wilson(share, len(np.unique(track[side]))) for share, side in zip(shares, (carries, ~carries), strict=True)
+        ]
+        below, above = (np.hypot(*(share - end[n] for share, end in zip(shares, ends, strict=True))) for n in (0, 1))
+        balanced[concept] = np.mean(shares)
+        low[concept], high[concept] = balanced[concept] - below / 2, balanced[concept] + above / 2
     return found
 
 
-def _balanced(counts: np.ndarray) -> np.ndarray:
-    """Of [..., 4] counts: clips that carry a concept, those found, the others, those refused. NaN if a side lacks."""
-    sides = np.where(counts[..., [0, 2]] > 0, counts[..., [0, 2]], np.nan)
-    return np.asarray((counts[..., [1, 3]] / sides).mean(axis=-1))
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share of so many (Wilson 1927).
+
+    >>> tuple(round(end, 3) for end in wilson(1.0, 8))
+    (0.676, 1.0)
+    """
+    z = 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def similarity(vectors: Vectors, features: np.ndarray, members: np.ndarray, split: np.ndarray) -> np.ndarray:

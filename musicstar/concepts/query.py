@@ -1,6 +1,5 @@
 """What a clip contains, over time, and concepts of one's own from a handful of clips."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,7 +117,7 @@ def own(clips: Sequence[Clip], atlas: Atlas, embedder: Embedder) -> Own:
     heard = vectors.probabilities(test)
     found = int((vectors.probabilities(rows).diagonal() > 0.5).sum())
     refused = float((heard[:, :-1] <= 0.5).mean())
-    low, high = _wilson(found, len(rows))
+    low, high = cav.wilson(found / len(rows), len(rows))
     inside = background.members[:, background.split == TEST].astype(np.float64)
     back = inside @ heard[:, -1] / np.maximum(1, inside.sum(axis=1))
     warnings = []
@@ -146,12 +145,3 @@ def _each_left_out(rows: np.ndarray, others: np.ndarray) -> Vectors:
     alike = cav.fit(features, members, split, others=told_from).probabilities(others).T
     told_from[:, len(rows) :] = alike <= np.quantile(alike, 1 - UNLABELLED_SHARE, axis=1, keepdims=True)
     return cav.fit(features, members, split, others=told_from)
-
-
-def _wilson(found: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z = 1.96
-    share = found / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
