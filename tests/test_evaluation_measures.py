@@ -15,7 +15,7 @@ from musicstar.evaluation.measures import FINDERS, MEASURES, Ear, Heard, measure
 from musicstar.evaluation.multipitch import Semitones, compare
 from musicstar.evaluation.notes import Note
 from musicstar.evaluation.outputs import collect
-from musicstar.evaluation.spectra import FLOOR_DB, levelled, mel_levels
+from musicstar.evaluation.spectra import FLOOR_DB, levelled, mel_levels, without_tail
 from musicstar.methods.base import Source
 
 SILENCE: Semitones = frozenset()
@@ -156,6 +156,20 @@ def test_a_silent_gold_standard_is_named(tmp_path: Path, music: Clip, silent: Cl
     found, faults = measure(collect(tmp_path), Ear("salience", None))
     assert {(row.piece, row.system) for row in found} == {("2", "a"), ("2", "gold")}
     assert faults == ["1.cv.gold.wav: silent; nothing of 1.cv can be measured without its gold standard"]
+
+
+def test_silence_behind_an_output_changes_nothing(tmp_path: Path, music: Clip) -> None:
+    blunt = Clip(np.convolve(music.wav, np.ones(8) / 8, mode="same").astype(np.float32))
+    longer = Clip(np.concatenate([blunt.wav, 1e-5 * np.ones(len(blunt.wav), np.float32)]))
+    for name, clip in (("1.cv.gold", music), ("1.cv.a", blunt), ("1.cv.b", longer)):
+        audio.write(tmp_path / f"{name}.wav", clip)
+    measured, _ = measure(collect(tmp_path), Ear("salience", None))
+    values = {one.system: one.values for one in measured}
+    assert values["b"] == pytest.approx(values["a"], nan_ok=True)
+    assert values["a"]["mel_distance"] > 0.1
+    # What sounds after the gold standard has ended is heard.
+    ringing = Clip(np.concatenate([blunt.wav, 0.1 * music.wav]))
+    assert len(without_tail(ringing, len(music.wav)).wav) > 1.9 * len(music.wav)
 
 
 def test_a_sine_has_its_level_and_silence_the_floor() -> None:

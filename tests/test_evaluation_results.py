@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from musicstar.evaluation import judges, plots, results, table
+from musicstar.evaluation.bootstrap import Estimate
 from musicstar.evaluation.measures import MEASURES, Measured
 from musicstar.evaluation.results import POOLED, summarise
 
@@ -68,8 +69,42 @@ def test_frechet_is_of_systems_and_directions() -> None:
     ]
     rows = summarise(measured, content_by="salience", frechet=lambda a, b: abs(float(a.mean() - b.mean()))).rows
     values = {(row.system, row.direction): row.values["frechet"] for row in rows}
-    assert (values["a", "cv"].mean, values["a", "cv"].low, values["a", "cv"].high) == pytest.approx((3, 2, 4))
+    # Without either piece it is 4 or 2, a standard error of 1; Student's t on one degree of freedom is 12.7.
+    assert (values["a", "cv"].mean, values["a", "cv"].low, values["a", "cv"].high) == pytest.approx((3, 0, 15.7062))
     assert values["gold", POOLED].mean == 0
+
+
+def test_frechet_compares_the_same_places() -> None:
+    rng = np.random.default_rng(0)
+    measured = [
+        Measured(f"{piece}", direction, "gold", {}, rng.normal(piece, 1, (20, 4)))
+        for piece in range(4)
+        for direction in ("cv", "sp")
+    ]
+    copies = [Measured(one.piece, one.direction, "a", {}, one.frames) for one in measured[:-1]]
+    rows = summarise(measured + copies, content_by="salience", frechet=judges.frechet_distance).rows
+    for row in (row for row in rows if row.system == "a"):
+        found = row.values["frechet"]
+        assert (found.mean, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_the_interval_of_a_frechet_distance_holds_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+
+    def drawn(pieces: int) -> list[Measured]:
+        return [
+            Measured(f"{piece:04}", "cv", system, {}, rng.normal(shift + rng.normal(0, 0.5), 1, (6, 2)))
+            for piece in range(pieces)
+            for system, shift in (("gold", 0.0), ("a", 1.0))
+        ]
+
+    def found(measured: list[Measured]) -> Estimate:
+        rows = summarise(measured, content_by="salience", frechet=judges.frechet_distance).rows
+        return next(row for row in rows if row.system == "a").values["frechet"]
+
+    expected = float(np.mean([found(drawn(10)).mean for _ in range(150)]))
+    held = [one.low <= expected <= one.high for one in (found(drawn(10)) for _ in range(150))]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.05)
 
 
 def test_a_silent_output_has_no_style_to_compare() -> None:

@@ -18,7 +18,7 @@ from musicstar.evaluation import multipitch, notes, quality, salience
 from musicstar.evaluation.judges import Judges, OtherGolds, pooled
 from musicstar.evaluation.multipitch import Semitones
 from musicstar.evaluation.outputs import GOLD, UNRELATED, Collection, Place, route, target
-from musicstar.evaluation.spectra import levelled
+from musicstar.evaluation.spectra import levelled, without_tail
 
 ContentBy = Literal["essentia", "salience"]
 FINDERS: Mapping[ContentBy, Callable[[Clip], list[Semitones]]] = {
@@ -118,8 +118,10 @@ class Ear:
         # A gold standard is listened to beside each of its outputs, and as another piece's unrelated one.
         self.hear = lru_cache(maxsize=8)(self._hear)
 
-    def _hear(self, path: Path) -> Heard:
-        clip = levelled(audio.read(path, sample_rate=None))
+    def _hear(self, path: Path, samples: int | None = None) -> Heard:
+        clip = audio.read(path, sample_rate=None)
+        # Silence behind an output would count as alike to what is not there.
+        clip = levelled(clip if samples is None else without_tail(clip, samples))
         pitches = FINDERS[self.content_by](clip)
         frames = None if self.judges is None else self.judges.frames(clip)
         embedding = None if frames is None else pooled(frames)
@@ -183,10 +185,10 @@ def measure(
     golds = {systems[GOLD] for systems in collection.files.values()}
     others = ear.other_golds(collection)
 
-    def hear(path: Path) -> Heard | None:
+    def hear(path: Path, samples: int | None = None) -> Heard | None:
         if path not in faults:
             try:
-                heard = ear.hear(path)
+                heard = ear.hear(path) if path in golds else ear.hear(path, samples)
             except AudioError as error:
                 faults[path] = str(error)
             else:
@@ -207,7 +209,7 @@ def measure(
             continue
         foreign = collection.unrelated(place)
         for system, path in {**systems, **({UNRELATED: foreign} if foreign else {})}.items():
-            heard = hear(path)
+            heard = hear(path, len(gold.clip.wav))
             if heard is None:
                 continue
             values = ear.compare(heard, gold, route(direction))

@@ -20,7 +20,6 @@ FORMAT = 1
 POOLED = "pooled"
 PUBLISHED = Path(__file__).with_name("published.json")
 # The distance is costlier than a mean.
-FRECHET_DRAWS = 200
 ORDER = (*REFERENCES, *METHODS)
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
@@ -183,28 +182,25 @@ def _estimates(measured: Sequence[Measured], system: str) -> dict[str, Estimate]
 
 
 def _frechet(measured: Sequence[Measured], system: str, distance: Distance) -> Estimate:
-    """Distance of a system's segments to the golds of the same places, averaged over directions."""
-    sets = {(one.system, one.direction, one.piece): one.frames for one in measured}
-    places = sorted({(one.direction, one.piece) for one in measured if one.system == system})
-    pieces = sorted({piece for _, piece in places})
+    """Distance of a system's segments to the golds of the same places, averaged over directions.
 
-    def figure(chosen: Sequence[str]) -> float:
-        distances = []
-        for direction in sorted({direction for direction, _ in places}):
-            sides = [
-                [found for piece in chosen if (found := sets.get((name, direction, piece))) is not None and len(found)]
-                for name in (system, GOLD)
-            ]
-            if all(sides):
-                distances.append(distance(np.concatenate(sides[0]), np.concatenate(sides[1])))
+    The fewer segments, the further apart are sets of the same kind, so resamples, in which some come twice, would all
+    lie too high: pieces are left out in turn.
+    """
+    sets = {(one.system, one.direction, one.piece): one.frames for one in measured}
+    pairs: dict[str, dict[str, list[np.ndarray]]] = {}
+    for name, direction, piece in sorted(sets):
+        both = [sets.get((side, direction, piece)) for side in (system, GOLD)]
+        if name == system and all(side is not None and len(side) for side in both):
+            pairs.setdefault(direction, {})[piece] = [side for side in both if side is not None]
+
+    def figure(without: str = "") -> float:
+        chosen = [[both for piece, both in of.items() if piece != without] for of in pairs.values()]
+        distances = [distance(*(np.concatenate(side) for side in zip(*kept, strict=True))) for kept in chosen if kept]
         return float(np.mean(distances)) if distances else math.nan
 
-    mean = figure(pieces)
-    if len(pieces) < 2 or math.isnan(mean):
-        return Estimate(mean, math.nan, math.nan)
-    resampled = [figure([pieces[i] for i in draw]) for draw in bootstrap.draws(len(pieces), count=FRECHET_DRAWS)]
-    low, high = np.nanquantile(resampled, bootstrap.ends(len(pieces)))
-    return Estimate(mean, float(low), float(high))
+    pieces = sorted({piece for of in pairs.values() for piece in of})
+    return bootstrap.jackknife(figure(), [figure(piece) for piece in pieces])
 
 
 def _plain(value: Estimate) -> dict[str, float | None]:

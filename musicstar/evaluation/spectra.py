@@ -30,6 +30,13 @@ def levelled(clip: Clip) -> Clip:
     return clip.amplified(20 * float(np.log10(LEVEL_RMS)) - level_dbfs)
 
 
+def without_tail(clip: Clip, samples: int) -> Clip:
+    """The clip at 16 kHz without the silence (below -80 dBFS) that is left where so many samples have gone by."""
+    clip = clip.resampled(SAMPLE_RATE)
+    sounding = np.flatnonzero(np.abs(clip.wav[samples:]) > 10 ** (SILENCE_DBFS / 20))
+    return Clip(clip.wav[: samples + (int(sounding[-1]) + 1 if len(sounding) else 0)])
+
+
 def of_one_length(a: Clip, b: Clip) -> tuple[Clip, Clip]:
     """Two clips, zeros appended to the shorter."""
     length = max(len(a.wav), len(b.wav))
