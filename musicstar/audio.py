@@ -26,6 +26,8 @@ RESAMPLED_SAMPLES = 2**20
 IN_MEMORY_BYTES = 64 * 2**20
 UNKNOWN_FRAMES = 2**62
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+# Of those that libsndfile reads: whether a file of another kind is whole could not be told.
+FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3")
 MU = 255
 MID_CODE = 128
 SILENCE_DBFS = -80.0
@@ -201,6 +203,8 @@ def _decode(path: Path, *, max_duration_s: float | None) -> Clip:
     try:
         # Given a path, soundfile takes the suffix for the format and fails in other ways on some.
         with path.open("rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as file:
+            if file.format not in FORMATS:
+                raise AudioError(f"{path.name}: not readable ({file.format}); expected WAV, FLAC, OGG or MP3")
             if file.samplerate not in SAMPLE_RATES:
                 raise AudioError(
                     f"{path.name}: a sample rate of {file.samplerate} Hz; "

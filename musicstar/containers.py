@@ -34,7 +34,7 @@ def decode_mp3(path: Path) -> tuple[np.ndarray, int]:
 def is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
     """Whether a file holds less than it says at its beginning; libsndfile reads such files as if they were whole."""
     with path.open("rb") as stream:
-        if kind.startswith("WAV"):
+        if kind.startswith(("WAV", "RF64")):
             return _wav_bytes(stream) > path.stat().st_size + MISSING_BYTES
         if kind == "OGG":
             return _ends_within_page(stream)
@@ -44,10 +44,17 @@ def is_cut_off(path: Path, kind: str, *, announced: int, found: int) -> bool:
 def _wav_bytes(stream: BinaryIO) -> int:
     """How long a WAV file is by its chunks' headers; 0 where they do not say."""
     form = stream.read(12)[:4]
-    order = {b"RIFF": "<", b"RIFX": ">"}.get(form)
+    order = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<"}.get(form)
+    long = 0
     while order is not None and len(header := stream.read(8)) == 8:
         name, size = struct.unpack(f"{order}4sI", header)
-        if name == b"data":
+        if name == b"ds64":
+            # What does not fit into 32 bits: the length of the form, and of its data.
+            long = struct.unpack("<QQ", stream.read(16).ljust(16, b"\0"))[1]
+            size -= 16
+        elif name == b"data" and form == b"RF64":
+            return stream.tell() + long
+        elif name == b"data":
             return stream.tell() + size if size < UNKNOWN_BYTES else 0
         stream.seek(size + size % 2, io.SEEK_CUR)
     return 0

@@ -21,7 +21,6 @@ from musicstar.domains import Domain, Voice
 from musicstar.files import write_whole
 from musicstar.methods.catalog import METHODS, Backbone
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 PARTS = ("mixture", "melody", "accompaniment")
 _JOB_CHARACTERS, _FILE_CHARACTERS = 24, 16
 
@@ -228,7 +227,7 @@ class Job:
 
     def outputs(self, target: Domain) -> tuple[Track, ...]:
         """What the methods have made of the clip into a domain, in the order of the catalogue."""
-        tracks = (Track.from_json(self.read_json(path.name)) for path in self.folder.glob("output.*.json"))
+        tracks = self._tracks().values()
         order = list(METHODS)
         return tuple(
             sorted(
@@ -239,9 +238,14 @@ class Job:
 
     def forget_beginnings(self) -> None:
         """Take away outputs whose rest will not come: who made them is no more."""
-        for path in self.folder.glob("output.*.json"):
-            if Track.from_json(self.read_json(path.name)).partial_s is not None:
+        for path, track in self._tracks().items():
+            if track.partial_s is not None:
                 path.unlink(missing_ok=True)
+
+    def _tracks(self) -> dict[Path, Track]:
+        """All outputs, beginnings among them, which a worker may take away at any moment."""
+        found = ((path, self.read_json(path.name)) for path in self.folder.glob("output.*.json"))
+        return {path: Track.from_json(data) for path, data in found if data is not None}
 
     def steps(self, order: Order) -> tuple[Step, ...]:
         """How far each method of an order has come."""

@@ -27,8 +27,7 @@ from musicstar.jobs import (
 from musicstar.methods import base, studio
 from musicstar.methods.catalog import METHODS, Backbone
 from musicstar.methods.shelf import why_not_offered
-
-LONGEST_MISMATCH_S = 0.25
+from musicstar.methods.translating import MISMATCH_S
 
 
 def warm() -> dict[tuple[str, Direction], dict[str, str]]:
@@ -290,7 +289,7 @@ def _aligned(stems: tuple[Clip, Clip], mixture: Clip | None) -> tuple[Clip, Clip
     what = "the mixture" if mixture is not None else "the longer stem"
     fitted = []
     for part, stem in zip(PARTS[1:], stems, strict=True):
-        if abs(len(stem.wav) - length) > LONGEST_MISMATCH_S * stem.sample_rate:
+        if abs(len(stem.wav) - length) > MISMATCH_S * stem.sample_rate:
             raise JobError(
                 f"The {part} is {stem.duration_s:.1f} s long and {what} {length / stem.sample_rate:.1f} s: "
                 "stems of one recording have its length."

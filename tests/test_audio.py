@@ -1,6 +1,7 @@
 """Clips: what is read and what refused, resampling, mu-law, loudness, and writing whole or not at all."""
 
 import math
+import re
 import resource
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,16 @@ def test_a_file_that_was_cut_off(tmp_path: Path, suffix: str, share: float) -> N
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(AudioError, match=r"cut off|lost sync"):
         read(path)
+
+
+@pytest.mark.parametrize("kind", ["RF64", "AIFF", "AU", "W64", "CAF"])
+def test_other_kinds_are_refused_and_long_wav_files_read_where_they_are_whole(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 80_000), 16_000, format=kind)
+    if kind == "RF64":
+        assert read(path).duration_s == 5
+        path.write_bytes(path.read_bytes()[:80_000])
+    assert re.match(r"a.wav: (cut off after|not readable \((AIFF|AU|W64|CAF)\))", refusal(path))
 
 
 @pytest.mark.parametrize("tag_bytes", [0, 100_000])

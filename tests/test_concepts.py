@@ -28,6 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("concepts")
     clips = library(place / "clips")
     (clips / "noise" / "broken.wav").write_bytes(b"RIFF of nothing")
+    (place / "atlas" / "previews").mkdir(parents=True)
+    (place / "atlas" / "previews" / "99999.mp3").write_bytes(b"of another library")
     command = ["concepts", "build", str(clips), "--embedder", "mel", "--cache", str(place / "cache")]
     assert main([*command, "--title", "Sounds", "--out", str(place / "atlas")]) == 0
     return place / "atlas"
@@ -60,6 +62,11 @@ def test_the_atlas_holds_what_the_folders_say(atlas: Atlas, folder: Path) -> Non
             heard = read(folder / "previews" / name, sample_rate=None)
             assert 0.8 < heard.duration_s < 1.3
             assert -26 < heard.rms_dbfs() < -15
+
+
+def test_what_an_earlier_build_left_to_hear_is_taken_away(folder: Path) -> None:
+    named = {name for concept in atlases.load(folder).concepts for name in concept.examples}
+    assert {path.name for path in (folder / "previews").iterdir()} == named
 
 
 def test_narrow_concepts_hang_under_broad_ones(atlas: Atlas) -> None:
@@ -115,8 +122,10 @@ def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
     bare = Atlas("Bare", atlas.concepts, atlas.similarity)
     with pytest.raises(AtlasError, match="Bare: holds similarities alone; expected an atlas learned from audio"):
         query.listener(bare)
-    other = replace(atlas, background=None, embedder="mel@older")
-    with pytest.raises(EmbedderError, match=r"mel is now mel@.+; expected mel@older, that made the features before"):
+    other = replace(atlas, background=None, embedder="mel@0123456789abcdef")
+    with pytest.raises(
+        EmbedderError, match=r"mel is now mel@.+; expected mel@0123456789abcdef, that made the features before"
+    ):
         query.listener(other)
     foreign = replace(atlas, embedder="os:getcwd@x")
     for vouched in ("", "mel"):
@@ -128,6 +137,10 @@ def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
         query.own([clip("noise", n) for n in range(3)], other, ears)
 
 
+def identity(folder: Path) -> str:
+    return atlases.load(folder).sha256
+
+
 def stored(job: Job, wav: np.ndarray) -> str:
     path = job.new_file(".upload")
     soundfile.write(path, wav, RATE, format="WAV")
@@ -137,7 +150,7 @@ def stored(job: Job, wav: np.ndarray) -> str:
 def test_a_visitors_clip_is_heard_and_kept_to_play(folder: Path, atlas: Atlas, tmp_path: Path) -> None:
     job = Job.create(tmp_path)
     job.write_json("clip.json", {"name": "mine.wav", "file": stored(job, sound("noise", 77, seconds=4.0))})
-    visits.hear(job, folder, Limits())
+    visits.hear(job, folder, identity(folder), Limits())
     found = job.read_json("heard.json")
     assert found["name"] == "mine.wav"
     assert found["duration_s"] == 4.0
@@ -148,6 +161,9 @@ def test_a_visitors_clip_is_heard_and_kept_to_play(folder: Path, atlas: Atlas, t
     media = jobs.find_media(tmp_path, found["media"])
     assert media is not None
     assert soundfile.info(media).duration == 4.0
+    # Concepts are told by their places: those of another build under the same name would be others.
+    with pytest.raises(JobError, match="has been built again"):
+        visits.hear(job, folder, "0" * 64, Limits())
 
 
 @pytest.mark.parametrize(
@@ -165,9 +181,9 @@ def test_a_visitors_bad_clip_is_named(wav: np.ndarray, message: str, folder: Pat
     soundfile.write(path, wav, RATE, subtype="FLOAT", format="WAV")
     job.write_json("clip.json", {"name": "mine.wav", "file": path.name})
     with pytest.raises(JobError, match=message):
-        visits.hear(job, folder, Limits())
+        visits.hear(job, folder, identity(folder), Limits())
     with pytest.raises(JobError, match="there is no such file; expected an atlas in"):
-        visits.hear(job, tmp_path / "none", Limits())
+        visits.hear(job, tmp_path / "none", "", Limits())
 
 
 def test_a_visitors_own_concept_leaves_out_what_cannot_be_used(folder: Path, atlas: Atlas, tmp_path: Path) -> None:
@@ -176,7 +192,7 @@ def test_a_visitors_own_concept_leaves_out_what_cannot_be_used(folder: Path, atl
     broken.write_bytes(b"nothing")
     files = {str(n): [stored(job, sound("noise", 300 + n, seconds=2.5)), f"n{n}.wav"] for n in range(5)}
     job.write_json("own.json", {"files": {**files, "x": [broken.name, "bad.wav"]}})
-    visits.own(job, folder, Limits(), "Hiss")
+    visits.own(job, folder, identity(folder), Limits(), "Hiss")
     found = job.read_json("own_result.json")
     assert (found["title"], found["clips"]) == ("Hiss", 5)
     assert found["skipped"][0][0] == "bad.wav"
@@ -185,11 +201,11 @@ def test_a_visitors_own_concept_leaves_out_what_cannot_be_used(folder: Path, atl
     assert found["low"] < found["accuracy"]
     long = stored(job, sound("noise", 400, seconds=40.0))
     job.write_json("own.json", {"files": {**files, "x": [long, "long.wav"]}})
-    visits.own(job, folder, Limits(), "Hiss")
+    visits.own(job, folder, identity(folder), Limits(), "Hiss")
     assert "long.wav: 40.0 s long, the limit is 30 s" in job.read_json("own_result.json")["skipped"][0][1]
     job.write_json("own.json", {"files": {"0": files["0"], "x": [broken.name, "bad.wav"]}})
     with pytest.raises(JobError, match=r"1 clips; expected 3 or more, 5 are better\. bad\.wav: not readable"):
-        visits.own(job, folder, Limits(), "Hiss")
+        visits.own(job, folder, identity(folder), Limits(), "Hiss")
 
 
 def test_commands_print_what_they_found(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

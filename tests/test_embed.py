@@ -1,6 +1,7 @@
 """Embedding many clips: nothing done is done again, nothing bad stops the rest, and no setting changes the rows."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -250,7 +251,12 @@ def test_embedders_are_found_by_name(trained: Path, tmp_path: Path, monkeypatch:
     )
     monkeypatch.syspath_prepend(tmp_path)
     path = str(trained)
-    for name in ("", "cnn9", "cnn9#block2", "mel", path, path.removesuffix(".safetensors"), "own_embedder:make"):
+    odd = tmp_path / "me@home" / "run#2" / trained.name
+    odd.parent.mkdir(parents=True)
+    for suffix in (".safetensors", ".json"):
+        shutil.copyfile(trained.with_suffix(suffix), odd.with_suffix(suffix))
+    names = ("", "cnn9", "cnn9#block2", "mel", path, path.removesuffix(".safetensors"), "own_embedder:make")
+    for name in (*names, str(odd), f"{odd}#block2"):
         found = embed.find(name)
         # Its own name finds it again.
         assert embed.find(found.name).name == found.name

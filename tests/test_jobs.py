@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from musicstar import jobs
-from musicstar.jobs import Job, JobError, Step
+from musicstar.domains import Domain
+from musicstar.jobs import Job, JobError, Step, Track
+
+TRACK = Track("x", "output", Domain.CV.mixture.label, "m", "l", "d", "e", 1.0, -26.0, -9.0, "x.wav", method="mixture")
 
 
 def test_names_are_opaque_and_only_they_open_a_job(tmp_path: Path) -> None:
@@ -61,6 +65,25 @@ def test_sweeping_takes_the_old_then_the_longest_unused(tmp_path: Path) -> None:
     assert jobs.sweep(tmp_path, keep_s=500, keep_bytes=250, now_s=10_000) == []
     assert (tmp_path / "not-a-job").exists()
     assert made[2].folder.exists()
+
+
+def test_an_output_that_is_taken_away_while_it_is_looked_for_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job.create(tmp_path)
+    for name in ("a", "b"):
+        job.write_json(f"output.{name}.json", vars(TRACK))
+    assert job.outputs(Domain.CV) == (TRACK, TRACK)
+    read = Job.read_json
+
+    def gone(job: Job, name: str) -> Any:
+        (job.folder / "output.a.json").unlink(missing_ok=True)
+        return read(job, name)
+
+    monkeypatch.setattr(Job, "read_json", gone)
+    assert job.outputs(Domain.CV) == (TRACK,)
+    job.forget_beginnings()
+    assert job.outputs(Domain.CV) == (TRACK,)
 
 
 def test_remaining_time_is_that_of_the_pace_so_far() -> None:

@@ -117,6 +117,7 @@ class Atlas:
     embedder : the name of what makes features of audio, which `embed.find` finds; empty where there are no vectors
     card : what it was made of, how, and with what figures
     folder : where it lies, if it does
+    sha256 : of its description as it was read, by which one that was built again is told from it
     """
 
     title: str
@@ -127,6 +128,7 @@ class Atlas:
     embedder: str = ""
     card: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    sha256: str = ""
     _centralities: dict[float, np.ndarray] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -218,7 +220,8 @@ def load(folder: str | Path) -> Atlas:
     folder = Path(folder)
     described, stored = folder / "atlas.json", folder / "atlas.safetensors"
     try:
-        words = json.loads(described.read_text(encoding="utf-8"))
+        written = described.read_bytes()
+        words = json.loads(written)
         content = stored.read_bytes()
         if words["format_version"] != FORMAT_VERSION:
             raise AtlasError(f"{described}: format version {words['format_version']!r}, expected {FORMAT_VERSION}")
@@ -237,6 +240,7 @@ def load(folder: str | Path) -> Atlas:
             _text(words["embedder"], "embedder"),
             dict(words["card"]),
             folder,
+            hashlib.sha256(written).hexdigest(),
             {hierarchy.THRESHOLD: _tensor(tensors, "centrality", len(concepts))},
         )
         _ = atlas.ancestors

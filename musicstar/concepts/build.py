@@ -134,13 +134,16 @@ def choose_examples(atlas: Atlas, count: int = EXAMPLES) -> dict[str, tuple[int,
 
 
 def write_previews(atlas: Atlas, library: Library, folder: str | Path) -> Atlas:
-    """Write short clips to hear into `folder`/previews, and have the concepts name them."""
+    """Write short clips to hear into `folder`/previews, where no others are left, and have the concepts name them."""
     previews = Path(folder) / "previews"
     chosen = choose_examples(atlas)
     names: dict[int, str] = {}
     for clip in sorted({clip for clips in chosen.values() for clip in clips}):
         names[clip] = f"{clip:05d}.mp3"
         audio.write(previews / names[clip], _preview(library.paths[clip]))
+    for path in previews.glob("*.mp3"):
+        if path.name not in names.values():
+            path.unlink(missing_ok=True)
     concepts = tuple(
         replace(concept, examples=tuple(names[clip] for clip in chosen[concept.name])) for concept in atlas.concepts
     )

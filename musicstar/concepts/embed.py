@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,6 +20,9 @@ from musicstar.methods import shelf
 
 # What CAVs are learned from, unless told otherwise: its mean over time, its bands of frequency joined to so many.
 LAYER, BANDS = "block4", 6
+# Names with what their embedder was, if that is said: of a function all that it calls itself, else a digest.
+_FUNCTION = re.compile(r"([\w.]+:\w+)(?:@(.*))?", re.DOTALL)
+_OTHER = re.compile(r"(.*?)(?:@([0-9a-f]{16}))?", re.DOTALL)
 WINDOWS_AT_ONCE = 64
 
 
@@ -77,7 +81,9 @@ def find(name: str = "", *, code: bool = True) -> Embedder:
     CheckpointError
         The checkpoint is damaged or holds something else.
     """
-    plain, _, identity = name.partition("@")
+    parts = _FUNCTION.fullmatch(name) or _OTHER.fullmatch(name)
+    assert parts is not None
+    plain, identity = parts.groups()
     found = _find(plain, code=code)
     if identity and found.name != name:
         raise EmbedderError(f"{plain or 'cnn9'} is now {found.name}; expected {name}, that made the features before")
@@ -85,7 +91,9 @@ def find(name: str = "", *, code: bool = True) -> Embedder:
 
 
 def _find(named: str, *, code: bool) -> Embedder:
-    name, _, layer = named.partition("#")
+    name, _, layer = named.rpartition("#")
+    if not name or "/" in layer:
+        name, layer = named, ""
     if layer and layer not in sfx.LAYERS:
         raise EmbedderError(f"no layer {layer!r} in {named!r}: expected {', '.join(sfx.LAYERS)}")
     if name in ("", "cnn9"):

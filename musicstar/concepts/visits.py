@@ -15,15 +15,17 @@ SHORTEST_S = 0.5
 
 
 @lru_cache(maxsize=4)
-def _loaded(folder: Path) -> tuple[Atlas, Embedder]:
+def _loaded(folder: Path, sha256: str) -> tuple[Atlas, Embedder]:
     atlas = atlases.load(folder)
+    if atlas.sha256 != sha256:
+        raise AtlasError(f"{atlas.title} has been built again; it can be used once the studio was started anew")
     return atlas, query.listener(atlas)
 
 
-def _tools(folder: Path) -> tuple[Atlas, Embedder]:
-    """An atlas and what makes features for it; raises JobError where there are none."""
+def _tools(folder: Path, sha256: str) -> tuple[Atlas, Embedder]:
+    """An atlas, as whoever asks has it, and what makes features for it; raises JobError where there are none."""
     try:
-        return _loaded(folder)
+        return _loaded(folder, sha256)
     except (ValueError, OSError) as error:
         raise JobError(str(error)) from error
 
@@ -35,7 +37,7 @@ def _read(job: Job, stored: str, limits: Limits) -> audio.Clip:
     )
 
 
-def hear(job: Job, folder: Path, limits: Limits) -> None:
+def hear(job: Job, folder: Path, sha256: str, limits: Limits) -> None:
     """Find the concepts of a job's clip over time.
 
     The request is `clip.json`: `name` and `file`, the stored file; the result `heard.json`, with the concepts by
@@ -47,7 +49,7 @@ def hear(job: Job, folder: Path, limits: Limits) -> None:
         The clip or the atlas cannot be used.
     """
     request = job.read_json("clip.json")
-    atlas, embedder = _tools(folder)
+    atlas, embedder = _tools(folder, sha256)
     try:
         clip = _read(job, request["file"], limits)
         audio.require_sound(clip, request["name"], min_duration_s=SHORTEST_S)
@@ -71,7 +73,7 @@ def hear(job: Job, folder: Path, limits: Limits) -> None:
     )
 
 
-def own(job: Job, folder: Path, limits: Limits, title: str) -> None:
+def own(job: Job, folder: Path, sha256: str, limits: Limits, title: str) -> None:
     """Learn a concept of a visitor's own.
 
     The request is `own.json`: `files`, the stored file and the visitor's name of each clip; the result
@@ -82,7 +84,7 @@ def own(job: Job, folder: Path, limits: Limits, title: str) -> None:
     JobError
         Too few clips can be used, or the atlas cannot.
     """
-    atlas, embedder = _tools(folder)
+    atlas, embedder = _tools(folder, sha256)
     clips, skipped = [], []
     for stored, shown in (job.read_json("own.json") or {"files": {}})["files"].values():
         try:

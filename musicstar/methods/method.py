@@ -9,12 +9,8 @@ from torch import Tensor
 from musicstar.domains import STARNET, Direction, Domain, Voice, known_domains
 from musicstar.losses import Losses, Step
 from musicstar.methods.base import NotOffered, Parts, Sound, not_taught
-from musicstar.model import LATENT_SAMPLES, Model, Part
+from musicstar.model import Model, Part
 from musicstar.starnet import Windows
-
-BLOCK_SAMPLES = 600 * LATENT_SAMPLES
-JOIN_SAMPLES = LATENT_SAMPLES
-MISMATCH_S = 0.25
 
 
 class Method(ABC):

@@ -36,7 +36,7 @@ def _hearing_routes(routes: APIRouter, desk: Desk, shelf: Shelf, examples: Seque
     """What a clip contains."""
 
     async def hear(request: Request, job: Job, atlas: Atlas) -> Response:
-        await desk.ask("hear", job, atlas.folder, desk.limits)
+        await desk.ask("hear", job, atlas.folder, atlas.sha256, desk.limits)
         return reply(request, {"job": job.id, **job.read_json("heard.json")})
 
     @routes.post("/clips")
@@ -120,9 +120,9 @@ def _own_routes(routes: APIRouter, desk: Desk, shelf: Shelf) -> None:
                     raise JobError(
                         f"{len(_files(job))} clips so far: a concept needs {LEAST_CLIPS}, better five or more."
                     )
-                await desk.ask("own", job, known.folder, desk.limits, title)
+                await desk.ask("own", job, known.folder, known.sha256, desk.limits, title)
                 made = job.read_json("own_result.json")
-                job.write_json("own_made.json", {"atlas": wanted["atlas"], **made})
+                job.write_json("own_made.json", {"sha256": known.sha256, **made})
             return reply(request, {"job": job.id, **made})
 
         return await answer(request, take)
@@ -133,7 +133,7 @@ def _own_routes(routes: APIRouter, desk: Desk, shelf: Shelf) -> None:
         try:
             shape = shape_of(request.query_params)
             made = Job.find(desk.data, name).read_json("own_made.json")
-            if made is None or made["atlas"] != atlas:
+            if made is None or made["sha256"] != (await shelf.get(atlas)).sha256:
                 raise AskError("The concept has not been made in this atlas yet.", 404)
             tree = await shelf.tree(atlas, shape)
         except JobError as error:

@@ -285,7 +285,7 @@ def _guess(source: Source) -> str:
     if source.confidence <= 0.5:
         return "Which pair is playing cannot be told: please say."
     sure = "clearly" if source.confidence > 0.9 else "probably" if source.confidence > 0.7 else "perhaps"
-    return f"This is {sure} {source.domain.label}. Correct it here if not."
+    return f"Of the two pairs that can be guessed this is {sure} {source.domain.label}. Correct it here if not."
 
 
 def _order(
