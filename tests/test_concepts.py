@@ -124,7 +124,7 @@ def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
         query.listener(bare)
     other = replace(atlas, background=None, embedder="mel@0123456789abcdef")
     with pytest.raises(
-        EmbedderError, match=r"mel is now mel@.+; expected mel@0123456789abcdef, that made the features before"
+        EmbedderError, match=r"mel is now mel@.+; expected mel@0123456789abcdef, that"
     ):
         query.listener(other)
     foreign = replace(atlas, embedder="os:getcwd@x")
