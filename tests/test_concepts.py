@@ -123,9 +123,7 @@ def test_what_cannot_be_asked_says_why(atlas: Atlas) -> None:
     with pytest.raises(AtlasError, match="Bare: holds similarities alone; expected an atlas learned from audio"):
         query.listener(bare)
     other = replace(atlas, background=None, embedder="mel@0123456789abcdef")
-    with pytest.raises(
-        EmbedderError, match=r"mel is now mel@.+; expected mel@0123456789abcdef, that"
-    ):
+    with pytest.raises(EmbedderError, match=r"mel is now mel@.+; expected mel@0123456789abcdef, that"):
         query.listener(other)
     foreign = replace(atlas, embedder="os:getcwd@x")
     for vouched in ("", "mel"):
