@@ -74,7 +74,8 @@ class Desk:
         self.data, self.limits = data, limits
         self._translators = Pool(processes=workers, niceness=10, together=TOGETHER)
         self._workers = workers
-        self._inspectors = Pool(processes=1, niceness=5)
+        self._inspectors = Pool(processes=1, niceness=5, together=2)
+        self._listening = asyncio.Semaphore(1)
         self._asked = 0
         self._waiting: deque[object] = deque()
         self._serving: set[object] = set()
@@ -150,8 +151,10 @@ class Desk:
             raise JobError("Too many clips are waiting to be read just now: please try again in a minute.")
         self._asked += 1
         try:
-            waiter = asyncio.wrap_future(self._inspectors.submit(work, job, *arguments))
-            await asyncio.wait([waiter])
+            # What takes longer is done one after the other, so that a place is left for clips that are only read.
+            async with contextlib.nullcontext() if work == "inspect" else self._listening:
+                waiter = asyncio.wrap_future(self._inspectors.submit(work, job, *arguments))
+                await asyncio.wait([waiter])
         finally:
             self._asked -= 1
         error = None if waiter.cancelled() else waiter.exception()
@@ -160,6 +163,10 @@ class Desk:
         failure = _failure(waiter)
         if failure:
             raise JobError(failure)
+
+    def serves(self, visitor: str) -> bool:
+        """Whether something that a visitor has asked for is under way."""
+        return visitor in self._orders
 
     def cancel(self, visitor: str) -> None:
         """Stop what a visitor has asked for, if anything."""

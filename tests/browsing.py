@@ -78,6 +78,17 @@ LISTEN = """async (keys) => {
 }"""
 
 
+COUNT_MICROPHONES = """(() => {
+  const { mediaDevices } = navigator;
+  const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+  window.microphones = 0;
+  mediaDevices.getUserMedia = (wanted) => {
+    window.microphones += 1;
+    return ask(wanted);
+  };
+})()"""
+
+
 @dataclass
 class Studio:
     """The app under test, and what was asked of the network."""

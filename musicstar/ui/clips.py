@@ -42,6 +42,19 @@ def router(desk: Desk, examples: tuple[jobs.Example, ...]) -> APIRouter:
 
         return await answer(request, take)
 
+    @routes.get("/clips/{name}")
+    async def known_clip(request: Request, name: str) -> Response:
+        """What is known of a clip that was taken before."""
+
+        async def take() -> Response:
+            job = Job.find(desk.data, name)
+            source = job.source()
+            if source is None:
+                raise JobError("This clip was not taken as a whole.")
+            return _accepted(job, source)
+
+        return await answer(request, take)
+
     @routes.post("/examples/{number}/{domain}")
     async def example_clip(request: Request, number: str, domain: Domain) -> Response:
         """Take a shipped piece as a clip."""
@@ -106,6 +119,8 @@ async def _take_file(desk: Desk, job: Job, request: Request, name: str, part: st
             clip: MutableMapping[str, Any] = job.read_json("clip.json") or {"name": shown, "files": {}}
             if clip.get("example"):
                 raise JobError("An example has its own stems.")
+            if "files" not in clip:
+                raise JobError("This clip is for its concepts to be heard: take it anew to translate it.")
             job.write_json("clip.json", {**clip, "files": {**clip["files"], part: [path.name, shown]}})
             try:
                 source = await desk.inspect(job)

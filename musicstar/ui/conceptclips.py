@@ -58,7 +58,7 @@ def _hearing_routes(routes: APIRouter, desk: Desk, shelf: Shelf, examples: Seque
     async def example(request: Request, number: str, domain: Domain, atlas: str) -> Response:
         """Say what concepts a shipped piece contains."""
         piece = next((piece for piece in examples if piece.number == number), None)
-        if piece is None:
+        if piece is None or domain not in piece.domains:
             return JSONResponse({"error": "There is no such example."}, status_code=404)
 
         async def take() -> Response:

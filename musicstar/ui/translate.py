@@ -214,13 +214,17 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
                 if not value:
                     return gr.skip(), to, refused, gr.skip(), ""
                 job, source = _clip(desk, value)
+                clip = gr.skip()
                 piece = next((piece for piece in examples if piece.number == source.example), None)
                 if piece is not None and source.domain != direction.source:
+                    # By now another clip may have been chosen, which is then kept.
+                    clip = {"of": job.id}
                     job = piece.order_clip(desk.data, direction.source)
                     source = await desk.inspect(job)
+                    clip["job"] = job.id
             except JobError as error:
                 return *[gr.skip()] * 4, str(error)
-            return {"job": job.id}, to, refused, describe(_scene(job, source, direction), now_s=time.time()), ""
+            return clip, to, refused, describe(_scene(job, source, direction), now_s=time.time()), ""
 
         async def run(
             value: Any,
@@ -241,7 +245,8 @@ def build(desk: Desk, examples: Sequence[Example], *, places: Mapping[str, str] 
                     yield describe(scene, now_s=time.time()), *buttons, view.failure if view.ended else ""
                     first = False
             except JobError as error:
-                yield gr.skip(), *idle, str(error)
+                # What was asked for before may still run.
+                yield gr.skip(), *_buttons(running=desk.serves(request.session_hash or "")), str(error)
 
         async def run_separation(
             value: Any,

@@ -11,11 +11,30 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   let growing = ""; // A clip that still lacks a stem.
   let example = false;
   let recording = null;
+  let asking = false; // For the microphone.
   let recorded = null; // A recording that could not be taken yet.
   let busy = false;
   let running = false;
   let domain = "sp";
   let unsettled = -Infinity; // When a clip or direction was asked for that the player does not show yet.
+
+  /** The clip of this tab, as long as it is open; nothing where the browser keeps nothing. */
+  const kept = {
+    read: () => {
+      try {
+        return sessionStorage.getItem("musicstar.clip");
+      } catch {
+        return null;
+      }
+    },
+    write: (name) => {
+      try {
+        sessionStorage.setItem("musicstar.clip", name);
+      } catch {
+        // Then a page that is loaded again begins anew.
+      }
+    },
+  };
 
   const problem = node("p", { class: "ms-problem", role: "alert" });
   const status = node("p", { class: "ms-status", role: "status" });
@@ -104,6 +123,7 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   const takeUp = (name) => {
     job = name;
     window.MusicStar.job = name;
+    kept.write(name);
   };
 
   const accept = (answer) => {
@@ -188,6 +208,8 @@ window.MusicStar.clip = (root, props, watch, changed) => {
           recording.stop();
           return;
         }
+        if (asking) return;
+        asking = true;
         complain("");
         try {
           recording = await record({
@@ -218,6 +240,8 @@ window.MusicStar.clip = (root, props, watch, changed) => {
                 ? "No microphone was found. Connect one, or upload a file."
                 : error.message,
           );
+        } finally {
+          asking = false;
         }
       },
     },
@@ -315,6 +339,21 @@ window.MusicStar.clip = (root, props, watch, changed) => {
     domain = event.detail;
   });
   watch("value", () => {
-    if (props.value?.job) takeUp(props.value.job);
+    const { job: given, of = job } = props.value ?? {};
+    if (!given) return;
+    if (of === job) takeUp(given);
+    else props.value = { job };
   });
+
+  // A page that was loaded again, by the visitor or because the connection broke, goes on with its clip.
+  const before = kept.read();
+  if (before)
+    fetch(`/clips/${before}`)
+      .then((response) => (response.ok ? response.json() : null))
+      .then((answer) => {
+        if (job || busy) return;
+        if (answer) accept(answer);
+        else kept.write("");
+      })
+      .catch(() => {});
 };

@@ -24,6 +24,7 @@ window.MusicStar ||= {};
       this.rest = 0; // Position while not playing, in seconds.
       this.anchor = { time: 0, offset: 0 };
       this.bus = null;
+      this.wish = null; // To play, while what it takes is still awaited.
     }
 
     /** Forget everything and take up a piece of so many seconds. */
@@ -47,8 +48,9 @@ window.MusicStar ||= {};
         }
         return;
       }
-      if (known) this._silence(known);
-      const sound = { key, src, gain, buffer: null, node: null, level: null, failed: false, loading: null };
+      // What is had of it is heard until the new one can join.
+      const { buffer, node, level } = known ?? { buffer: null, node: null, level: null };
+      const sound = { key, src, gain, buffer, node, level, failed: false, loading: null };
       this.sounds.set(key, sound);
       if (load || key === this.current) this.load(key);
     }
@@ -70,6 +72,7 @@ window.MusicStar ||= {};
         (buffer) => {
           if (this.sounds.get(key) !== sound) return;
           sound.buffer = buffer;
+          sound.failed = false;
           if (this.playing) this._join(sound);
           this.changed();
         },
@@ -120,8 +123,12 @@ window.MusicStar ||= {};
     async play() {
       const context = this._ready();
       if (this.playing || !this.duration) return;
+      const wish = (this.wish = {});
+      // A phone may take the sound away, for a call or another tab, and what it took does not come back by itself.
+      context.onstatechange = () => context.state !== "running" && this.pause();
       await Promise.all([context.resume(), this.load(this.current)]);
-      if (this.playing) return;
+      if (this.wish !== wish || this.playing) return;
+      this.wish = null;
       if (this.rest >= this.duration - 0.01) this.rest = this.loop.start;
       this.playing = true;
       this._schedule(this.rest);
@@ -129,6 +136,7 @@ window.MusicStar ||= {};
     }
 
     pause() {
+      this.wish = null;
       if (!this.playing) return;
       this.rest = this.position;
       this.playing = false;
@@ -137,7 +145,7 @@ window.MusicStar ||= {};
     }
 
     toggle() {
-      return this.playing ? this.pause() : this.play();
+      return this.playing || this.wish ? this.pause() : this.play();
     }
 
     seek(seconds) {
@@ -212,6 +220,7 @@ window.MusicStar ||= {};
       const { on, start, end } = this.loop;
       const offset = on && position >= end ? start : position;
       this.bus = this.context.createGain();
+      this.bus.gain.value = 0;
       this.bus.gain.setValueAtTime(0, when);
       this.bus.gain.linearRampToValueAtTime(1, when + RAMP_S);
       this.bus.connect(this.master);
@@ -219,9 +228,22 @@ window.MusicStar ||= {};
       for (const sound of this.sounds.values()) if (sound.buffer) this._launch(sound, when, offset);
     }
 
+    /** Let a recording come in, and what was heard in its place go. */
     _join(sound) {
       const when = this.context.currentTime + AHEAD_S;
+      const { node, level } = sound;
       this._launch(sound, when, this._at(when));
+      const { gain } = sound.level;
+      const full = gain.value;
+      gain.value = 0;
+      gain.setValueAtTime(0, when);
+      gain.linearRampToValueAtTime(full, when + RAMP_S);
+      if (!node) return;
+      node.onended = null;
+      node.stop(when + RAMP_S);
+      level.gain.cancelScheduledValues(when);
+      level.gain.setValueAtTime(level.gain.value, when);
+      level.gain.linearRampToValueAtTime(0, when + RAMP_S);
     }
 
     _launch(sound, when, offset) {
@@ -235,12 +257,12 @@ window.MusicStar ||= {};
       level.gain.value = sound.key === this.current ? this.factor(sound) : 0;
       node.connect(level).connect(this.bus);
       node.start(when, offset);
-      node.onended = () => this._ended(sound, node);
+      node.onended = () => this._ended(sound.key, node);
       Object.assign(sound, { node, level });
     }
 
-    _ended(sound, node) {
-      if (sound.node !== node || !this.playing || this.loop.on) return;
+    _ended(key, node) {
+      if (this.sounds.get(key)?.node !== node || !this.playing || this.loop.on) return;
       if (this.position < this.duration - 0.05) return;
       this.playing = false;
       this.rest = this.duration;
@@ -252,8 +274,9 @@ window.MusicStar ||= {};
     _retire(when) {
       if (!this.bus) return;
       const { gain } = this.bus;
+      // From where it is by then, which is not the top if it began to fade in just before.
       gain.cancelScheduledValues(when);
-      gain.setValueAtTime(1, when);
+      gain.linearRampToValueAtTime(Math.min(1, Math.max(0, (when - this.anchor.time) / RAMP_S)), when);
       gain.linearRampToValueAtTime(0, when + RAMP_S);
       for (const sound of this.sounds.values()) this._silence(sound, when + RAMP_S);
       const { bus } = this;

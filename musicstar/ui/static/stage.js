@@ -33,7 +33,7 @@ window.MusicStar ||= {};
   window.MusicStar.image = (sound) => {
     const { node } = window.MusicStar;
     const one = (mode) => node("img", { class: `ms-${mode}`, src: sound[mode], alt: "", loading: "lazy", draggable: "false" });
-    return node("span", { class: "ms-image", "data-key": sound.key }, one("light"), one("dark"));
+    return node("span", { class: "ms-image", "data-light": sound.light }, one("light"), one("dark"));
   };
 
   /** The time of a pointer over an element that is as wide as the piece is long. */
@@ -146,7 +146,7 @@ window.MusicStar ||= {};
       },
       /** Show a sound by its picture, its name and its row's meaning (domain and kind). */
       show: (sound, name, { domain, kind }) => {
-        for (const shown of picture.children) shown.hidden = shown.dataset.key !== sound.key;
+        for (const shown of picture.children) shown.hidden = shown.dataset.light !== sound.light;
         if (![...picture.children].some((shown) => !shown.hidden)) picture.append(image(sound));
         now.textContent = name;
         Object.assign(surface.dataset, { domain, kind });

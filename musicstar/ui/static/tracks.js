@@ -70,7 +70,10 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
   const build = () => {
     const [mix, ...stems] = sounds;
     mix.button = button;
-    line.replaceChildren(button, lane(mix), stems.length ? more : node("span", {}), download(mix, track.title));
+    // The button stays where it is: taken out and put back it would lose the focus.
+    if (!button.isConnected) line.prepend(button);
+    while (button.nextSibling) button.nextSibling.remove();
+    line.append(lane(mix), stems.length ? more : node("span", {}), download(mix, track.title));
     parts.replaceChildren(
       ...stems.map((stem) => {
         stem.button = pickButton(stem.key, node("span", { class: "ms-words" }, node("b", {}, stem.title)));
@@ -192,7 +195,7 @@ window.MusicStar.stepRow = (step, { instead }) => {
       message.textContent = next.message;
       message.hidden = !next.message;
       substitute = next.instead;
-      offer.hidden = !substitute;
+      offer.hidden = !substitute || scene.running;
     },
   };
 };

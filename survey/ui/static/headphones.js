@@ -69,6 +69,7 @@ window.MusicStar ||= {};
     const plan = rounds();
     const answers = [];
     let source = null;
+    let wanted = null; // What is to sound once the sound is there.
     let playedRound = -1;
 
     const finish = (result) => {
@@ -77,6 +78,7 @@ window.MusicStar ||= {};
       done(result, answers);
     };
     const silence = () => {
+      wanted = null;
       if (!source) return;
       source.onended = null;
       source.stop();
@@ -84,7 +86,10 @@ window.MusicStar ||= {};
     };
     const play = async () => {
       silence();
-      await context.resume();
+      const wish = (wanted = {});
+      // Meanwhile it may be pressed again, or the question answered, or the check skipped, which closes the context.
+      await context.resume().catch(() => {});
+      if (wanted !== wish) return;
       const ears = tones(plan[answers.length], context.sampleRate);
       const buffer = context.createBuffer(2, ears[0].length, context.sampleRate);
       ears.forEach((ear, channel) => buffer.copyToChannel(ear, channel));

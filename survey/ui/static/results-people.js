@@ -43,7 +43,7 @@ window.MusicStar.resultsPeople = (root, props, watch, ask) => {
     const heads = COLUMNS.map(([key, title]) =>
       node(
         "th",
-        { scope: "col", "aria-sort": key === sort ? (sort === "started" ? "descending" : "ascending") : null },
+        { scope: "col", "aria-sort": key === sort ? (["started", "flags"].includes(sort) ? "descending" : "ascending") : null },
         node("button", { type: "button", onclick: () => { sort = key; show(); } }, title),
       ));
     const line = (row) =>

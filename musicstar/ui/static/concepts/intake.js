@@ -9,6 +9,7 @@ window.MusicStar.concepts.intake = ({ id, label, several = false, limits, take }
   const problem = node("p", { class: "ms-problem", role: "alert" });
   const status = node("p", { class: "ms-status", role: "status" });
   let recording = null;
+  let asking = false; // For the microphone.
   let busy = false;
 
   const say = (text) => (status.textContent = text);
@@ -75,6 +76,8 @@ window.MusicStar.concepts.intake = ({ id, label, several = false, limits, take }
           recording.stop();
           return;
         }
+        if (asking) return;
+        asking = true;
         problem.textContent = "";
         try {
           recording = await record({
@@ -94,6 +97,8 @@ window.MusicStar.concepts.intake = ({ id, label, several = false, limits, take }
           recordButton.classList.add("ms-recording");
         } catch (error) {
           problem.textContent = REFUSED[error.name] || error.message;
+        } finally {
+          asking = false;
         }
       },
     },
