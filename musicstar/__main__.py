@@ -190,6 +190,10 @@ def _stimuli(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from musicstar import recipes, training
 
+    if arguments.all and arguments.names:
+        raise ValueError("--all trains every part: leave the names out")
+    if arguments.fit and arguments.budget_minutes is None:
+        raise ValueError("--fit ends the schedule with a budget: give --budget-minutes too")
     names = recipes.EVERYTHING if arguments.all else arguments.names
     if not names:
         raise ValueError("nothing to train: name a configuration, or give --all")

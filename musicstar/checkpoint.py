@@ -97,7 +97,7 @@ def _pair(path: str | Path) -> tuple[Path, Path]:
 
 
 def save(path: str | Path, card: Card, tensors: Mapping[str, Tensor], *, half: bool = False) -> Card:
-    """Write NAME.safetensors and NAME.json, each whole or not at all.
+    """Write NAME.safetensors and NAME.json, each whole or not at all, in a folder that is made if need be.
 
     Parameters
     ----------
@@ -113,8 +113,9 @@ def save(path: str | Path, card: Card, tensors: Mapping[str, Tensor], *, half: b
     Raises
     ------
     CheckpointError
-        A tensor holds NaN or infinity, or does so once in 16 bits.
+        A tensor holds NaN or infinity, or does so once in 16 bits; or the path is a folder's.
     """
+    _require_name(path)
     weights, described = _pair(path)
     plain: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -128,6 +129,11 @@ def save(path: str | Path, card: Card, tensors: Mapping[str, Tensor], *, half: b
     write_whole(weights, content)
     write_whole(described, (json.dumps(asdict(card), indent=2) + "\n").encode())
     return card
+
+
+def _require_name(path: str | Path) -> None:
+    if Path(path).is_dir() or not Path(path).name:
+        raise CheckpointError(f"{path} is a folder, expected the name of a new checkpoint")
 
 
 def load(path: str | Path) -> tuple[Card, dict[str, Tensor]]:
@@ -185,8 +191,7 @@ def average(newer: str | Path, older: str | Path, path: str | Path, *, share: fl
     """
     if not 0 <= share <= 1:
         raise CheckpointError(f"the share of the newer weights is {share}, expected 0 to 1")
-    if Path(path).is_dir() or not Path(path).name:
-        raise CheckpointError(f"{path} is a folder, expected the name of a new checkpoint")
+    _require_name(path)
     if _pair(path)[0].resolve() in {_pair(given)[0].resolve() for given in (newer, older)}:
         raise CheckpointError(f"{path} is one of the two, and would be lost: name another")
     (card, tensors), (other, others) = load(newer), load(older)
@@ -239,16 +244,21 @@ class Library:
         ----------
         sha256 : of the tensors, as a card's `partner` names them: that very checkpoint and no other
         """
-        found: dict[Path, Card] = {}
-        for path, card in self.cards().items():
-            if found and path.parent != next(iter(found)).parent:
-                break
-            if (card.backbone, card.recipe) == (backbone, recipe) and voice in card.voices:
-                if sha256 == card.sha256:
-                    return path
-                if not sha256:
-                    found[path] = card
-        return min(found, key=lambda path: (_is_surpassed(found[path], found.values()), path.name), default=None)
+        return serving(self.cards(), backbone, recipe, voice, sha256=sha256)
+
+
+def serving(cards: Mapping[Path, Card], backbone: str, recipe: str, voice: str, *, sha256: str = "") -> Path | None:
+    """Which of a library's `cards` serves a voice, as `Library.find` does; None where none does."""
+    found: dict[Path, Card] = {}
+    for path, card in cards.items():
+        if found and path.parent != next(iter(found)).parent:
+            break
+        if (card.backbone, card.recipe) == (backbone, recipe) and voice in card.voices:
+            if sha256 == card.sha256:
+                return path
+            if not sha256:
+                found[path] = card
+    return min(found, key=lambda path: (_is_surpassed(found[path], found.values()), path.name), default=None)
 
 
 def _is_surpassed(card: Card, others: Iterable[Card]) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from musicstar.checkpoint import Card, CheckpointError, save
 from musicstar.config import load_table
+from musicstar.domains import Voice
 from musicstar.wavenet import Decoder, DecoderConfig, Encoder, EncoderConfig
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,10 @@ def convert(src: str | Path, dst: str | Path, *, recipe: str, voices: Sequence[s
         raise CheckpointError(
             f"{weights}: decoders {keys} for {recipe} and voices {list(voices)}; expected one voice each"
         )
+    kind = "pairs" if recipe == "mixture" else "single instruments"
+    known = {voice.label for voice in Voice if voice.is_mixture == (recipe == "mixture")}
+    if not set(voices) <= known:
+        raise CheckpointError(f"voices {list(voices)} for {recipe}, which plays {kind}: {', '.join(sorted(known))}")
     encoder, tensors = _encoder(_state(content, "encoder_state", weights), said)
     converted = {f"encoder.{name}": tensor for name, tensor in tensors.items()}
     config = {"encoder": asdict(encoder)}

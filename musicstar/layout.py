@@ -127,10 +127,14 @@ def unpack(archive: Path, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(stamp_path, stamp.encode())
+    seen: set[Path] = set()
     with _reading(archive):
         for tar, member in _members(archive):
             name, take, voice = _place(PurePosixPath(member.name))
             target = folder.joinpath(*(("takes", str(take)) if take else ()), f"{name}.{voice.value}.wav")
+            if target in seen:
+                raise StarNetError(f"{archive.name}: {target.stem} is there twice, expected once")
+            seen.add(target)
             content = None if target.is_file() else tar.extractfile(member)
             if content is None:
                 continue

@@ -19,8 +19,11 @@ GUIDED_WITHIN = 4.0
 class TrainingParts:
     """The network in training, and the finished ones its loss looks at."""
 
-    def __init__(self, recipe: str, net: nn.Module, library: checkpoint.Library, device: torch.device) -> None:
+    def __init__(
+        self, recipe: str, net: nn.Module, library: checkpoint.Library, device: torch.device, *, universal: str = ""
+    ) -> None:
         self.recipe, self.net, self.library, self.device = recipe, net, library, device
+        self.universal = universal  # The sha256 of the finished weights of that recipe, or any.
         self.finished: dict[Path, nn.Module] = {}
         self.backbone = Backbone.WAVENET if isinstance(net, backbones.WaveNetModel) else Backbone.SPECTRAL
 
@@ -77,7 +80,13 @@ class TrainingParts:
 
     def _path(self, recipe: str, voice: Voice, *, backbone: Backbone | None = None) -> Path:
         backbone = backbone or self.backbone
-        path = self.library.find(backbone, recipe, voice.label)
+        sha256 = self.universal if recipe == "universal" else ""
+        path = self.library.find(backbone, recipe, voice.label, sha256=sha256)
+        if path is None and sha256:
+            raise checkpoint.CheckpointError(
+                f"this training of {self.recipe} was begun with {backbone} weights of universal that are there no more "
+                f"({sha256[:12]}): begin it anew"
+            )
         if path is None:
             raise checkpoint.CheckpointError(
                 f"training {self.recipe} needs {backbone} weights of {recipe} for {voice.label}, "

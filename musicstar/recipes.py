@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from musicstar import config
-from musicstar.domains import Domain, stems_of
+from musicstar.domains import STEMS, Domain, stems_of
 from musicstar.losses import LossConfig
 
 # All shipped parts, in an order in which each finds what it builds on.
@@ -111,6 +111,10 @@ class TrainConfig:
         instruments = [voice.label for voice in stems_of(tuple(Domain))]
         if self.recipe in ("universal", "embedding", "stem") and not set(self.voices) <= set(instruments):
             raise ValueError(f"{self.recipe} is for single instruments, of {', '.join(instruments)}")
+        if self.recipe == "mixture" and not set(self.voices) <= set(Domain):
+            raise ValueError(f"mixture is for pairs of instruments, of {', '.join(Domain)}")
+        if self.recipe == "universal" and self.loss.adversary and not set(self.voices) <= {one.label for one in STEMS}:
+            raise ValueError(f"loss.adversary tells {', '.join(one.label for one in STEMS)} apart, and no others")
         if self.begin_parts and not self.begin_with:
             raise ValueError(f"begin_parts names {', '.join(self.begin_parts)}, and begin_with says not of what")
         if self.decoders_from and (self.backbone, self.recipe) != ("wavenet", "universal"):

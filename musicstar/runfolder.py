@@ -41,7 +41,14 @@ class RunFolder:
         with self._whole_only():
             return None if record is None else int(record["config"]["steps"])
 
-    def begin(self, name: str, settings: TrainConfig, *, device: str, data: str) -> None:
+    def partner(self) -> str:
+        """The sha256 of the weights that an earlier run here was bound to; empty where there were none."""
+        record = self._record()
+        return "" if record is None else str(record.get("partner", ""))
+
+    def begin(
+        self, name: str, settings: TrainConfig, *, device: str, data: str, data_sha256: str = "", partner: str = ""
+    ) -> None:
         """Describe a run, and clear away what an earlier one left unless its state is gone on from.
 
         The weights of an earlier one stay until there are new ones.
@@ -49,7 +56,7 @@ class RunFolder:
         Raises
         ------
         RunError
-            There is a state here of a run with other settings, or something here is of no run.
+            There is a state here of a run with other settings or on another set, or something here is of no run.
         """
         config = json.loads(json.dumps(asdict(settings)))
         self.require_own()
@@ -67,6 +74,10 @@ class RunFolder:
                 raise RunError(
                     f"{self.path}: cannot resume, the run there was begun with other settings: {', '.join(changed)}"
                 )
+            if record.get("data_sha256", data_sha256) != data_sha256:
+                raise RunError(
+                    f"{self.path}: cannot resume on another set, the run there was begun on {record['data']}"
+                )
         self.path.mkdir(parents=True, exist_ok=True)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         record = {
@@ -76,6 +87,8 @@ class RunFolder:
             "versions": versions,
             "device": device,
             "data": data,
+            "data_sha256": data_sha256,
+            "partner": partner,
         }
         self._write("run.json", json.dumps(record, indent=2) + "\n")
 

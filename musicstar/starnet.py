@@ -7,6 +7,7 @@ yields all voices of both.
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -81,6 +82,9 @@ def reduce(folder: str | Path, cache: str | Path, *, progress: Callable[[int, in
     if not loose_files(folder, without=cache) and (packed := archives(folder)):
         for archive in packed:
             unpack(archive, cache / "unpacked" / archive.name)
+        for earlier in (cache / "unpacked").iterdir():
+            if earlier.name not in {archive.name for archive in packed}:
+                shutil.rmtree(earlier)
         pieces = index(cache / "unpacked")
     else:
         pieces = index(folder, without=cache)
@@ -112,9 +116,14 @@ def load(cache: str | Path) -> "Reduced":
         raise StarNetError(f"{cache}: no {MANIFEST} there; expected a folder that `reduce` has finished") from error
     except ValueError as error:
         raise StarNetError(f"{cache / MANIFEST} is damaged ({error}): reduce the set again") from error
-    if manifest["format"] != FORMAT:
-        raise StarNetError(f"{cache}: reduced in format {manifest['format']}, expected {FORMAT}; reduce the set again")
-    stored = tuple(Stored.from_dict(piece) for piece in manifest["pieces"])
+    try:
+        if manifest["format"] != FORMAT:
+            raise StarNetError(
+                f"{cache}: reduced in format {manifest['format']}, expected {FORMAT}; reduce the set again"
+            )
+        stored = tuple(Stored.from_dict(piece) for piece in manifest["pieces"])
+    except (KeyError, TypeError) as error:
+        raise StarNetError(f"{cache / MANIFEST} is of something else ({error!r}): reduce the set again") from error
     for piece in stored:
         if not (cache / f"{piece.name}.npy").is_file():
             raise StarNetError(f"{cache}: {piece.name}.npy is missing; reduce the set again")
@@ -143,6 +152,17 @@ class Reduced:
     def domains(self) -> tuple[Domain, ...]:
         """The domains that every piece is played in."""
         return min((piece.domains for piece in self.pieces), key=len)
+
+    @property
+    def described(self) -> str:
+        """What it holds, in words."""
+        takes = max(piece.takes for piece in self.pieces)
+        return f"{len(self.pieces)} pieces, {self.duration_s / 60:.0f} minutes, {takes} takes"
+
+    @property
+    def sha256(self) -> str:
+        """Of all that is known of its pieces; another set has another."""
+        return hashlib.sha256(repr(self.pieces).encode()).hexdigest()
 
     def split(self) -> Split:
         """Part the pieces 84 : 10 : 10 in the order of their names' hashes.

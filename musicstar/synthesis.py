@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,7 @@ from musicstar.files import write_whole
 from musicstar.instruments import Patch, SynthesisError, find_fonts, play
 from musicstar.layout import write_pcm
 from musicstar.pieces import compose
-from musicstar.scores import Note, Score, midi_origin, read_midi, write_midi
+from musicstar.scores import Note, Score, ScoreError, midi_origin, read_midi, write_midi
 from musicstar.timbres import EQ_HZ, Recipe, Room, Sound, canonical_recipe, varied_recipe
 
 logger = logging.getLogger(__name__)
@@ -208,12 +209,27 @@ def _keep_notes(path: Path, source: int | Path, duration_s: float) -> float:
     if not path.is_file() or midi_origin(path) != origin:
         if isinstance(source, Path):
             score = read_midi(source).within(duration_s).snapped()
+            for part in ("melody", "accompaniment"):
+                if not getattr(score, part):
+                    raise ScoreError(f"{source}: no notes for the {part} in its first {duration_s:g} s")
         else:
             score = compose(source, duration_s=duration_s)
         write_midi(path, score, origin=origin)
     if isinstance(source, Path):
         return min(duration_s, round(read_midi(path).duration_s + MIDI_TAIL_S, 3))
     return duration_s
+
+
+def _require_only(out: Path, *, pieces: int, takes: int, voices: int) -> None:
+    """Refuse a folder with more pieces, takes or voices than are rendered."""
+    for path in sorted((*out.glob("*.*"), *out.glob("takes/*/*.*"))):
+        named = re.fullmatch(r"(\d{3})(?:\.(\d+))?\.(?:wav|flac|mid|json)", path.name)
+        take = int(path.parent.name) if path.parent != out and path.parent.name.isdigit() else 0
+        if named and (int(named[1]) > pieces or take > takes or int(named[2] or 0) >= voices):
+            raise SynthesisError(
+                f"{path} is of another set, which has more pieces, takes or instruments: name another folder, or take "
+                "it away"
+            )
 
 
 def render_set(
@@ -249,8 +265,8 @@ def render_set(
     Raises
     ------
     SynthesisError
-        FluidSynth or a soundfont is missing, no preset for an instrument is in tune, or a number is out of
-        range.
+        FluidSynth or a soundfont is missing, no preset for an instrument is in tune, a number is out of range, or the
+        folder holds pieces, takes or voices of another set, which would be taken for some of this one.
     ScoreError
         A MIDI file cannot be used, or the pieces are too short to compose.
     """
@@ -260,6 +276,7 @@ def render_set(
             "one piece, a positive length and no fewer than 0 takes"
         )
     out = Path(out)
+    _require_only(out, pieces=len(midi) or pieces, takes=takes, voices=3 * len(domains))
     found = find_fonts(fonts)
     varied = find_fonts(take_fonts) if take_fonts else found
     canonical = canonical_recipe(found[0], domains=domains)

@@ -92,7 +92,8 @@ class Run:
                 raise ConfigError(f"{name} cannot freeze {part!r}: its network has no such part")
             parts_there[part].requires_grad_(False)
         self.partner = ""
-        parts = TrainingParts(settings.recipe, self.net, library, self.device)
+        bound_to = self.folder.partner() if self.resumed and settings.recipe == "embedding" else ""
+        parts = TrainingParts(settings.recipe, self.net, library, self.device, universal=bound_to)
         if settings.recipe == "embedding":
             assert isinstance(self.net, Model)
             self.net.match_latents(parts.autoencoder("universal", self.voices[0]))
@@ -132,23 +133,18 @@ class Run:
         FloatingPointError
             A gradient is not finite.
         """
-        if self.rank == 0:
-            if not self.resumed:
-                self.folder.forget()
-            self.folder.begin(
-                self.name,
-                self.settings,
-                device=f"{self.device}, {'bfloat16' if self.bfloat16 else 'float32'}",
-                data=_described(self.data),
-            )
-            if self.resumed:
-                self.folder.trim_log(self.step)
+        began = self.step
+        if self.resumed:
+            self._begin()
         started = time.monotonic() - self.seconds
         reported = time.monotonic()
         self._set_training()
         sums: dict[str, float] = {}
         count = 0
         while not self._agree(self.step >= self.settings.steps or time.monotonic() > deadline):
+            if self.step == began and not self.resumed:
+                # What an earlier run has left is lost by the first step, not by a budget that ends before it.
+                self._begin()
             for term, value in self._take_step().items():
                 sums[term] = sums.get(term, 0.0) + value
             count += 1
@@ -160,8 +156,32 @@ class Run:
         if count:
             self._report({term: value / count for term, value in sums.items()}, progress)
             self._save()
-        if self.step and self.rank == 0:
+        # Weights that are there already may have been measured, and others be bound to them.
+        if self.step and self.rank == 0 and (self.step > began or not self._is_exported()):
             self._export()
+
+    def _begin(self) -> None:
+        if self.rank:
+            return
+        if not self.resumed:
+            self.folder.forget()
+        self.folder.begin(
+            self.name,
+            self.settings,
+            device=f"{self.device}, {'bfloat16' if self.bfloat16 else 'float32'}",
+            data=self.data.described,
+            data_sha256=self.data.sha256,
+            partner=self.partner,
+        )
+        if self.resumed:
+            self.folder.trim_log(self.step)
+
+    def _is_exported(self) -> bool:
+        try:
+            card = checkpoint.Card.read(self.folder.path / f"{self.name}.json")
+        except checkpoint.CheckpointError:
+            return False
+        return card.training.get("steps") == self.step
 
     def rehearse(self, count: int) -> None:
         """Take steps spread over the whole schedule, to learn what they cost; the weights are spoilt by it."""
@@ -301,7 +321,7 @@ class Run:
             **({"decoders_from": self.settings.decoders_from} if self.settings.decoders_from else {}),
             "steps": self.step,
             "seconds": round(self.seconds),
-            "data": _described(self.data),
+            "data": self.data.described,
             "parameters": sum(parameter.numel() for parameter in self.net.parameters()),
             **{term: round(value, 4) for term, value in self._validate().items()},
         }
@@ -376,8 +396,3 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
-
-
-def _described(data: Reduced) -> str:
-    takes = max(piece.takes for piece in data.pieces)
-    return f"{len(data.pieces)} pieces, {data.duration_s / 60:.0f} minutes, {takes} takes"

@@ -227,7 +227,9 @@ def test_networks_of_another_make_are_refused(tmp_path: Path) -> None:
     assert "expected one voice each" in refusal(encoder, decoder, voices=("sp", "cv"))
     assert "expected one voice each" in refusal(encoder)
     assert "expected one voice each" in refusal(encoder, decoder, decoder, voices=("sp", "sp"))
-    assert "unknown voice 'tuba'" in refusal(encoder, decoder, voices=("tuba",))
+    for voice in ("tuba", "clarinet"):
+        assert "for mixture, which plays pairs: cv, fg, sp, th" in refusal(encoder, decoder, voices=(voice,))
+    assert "for stem, which plays single instruments" in refusal(encoder, decoder, recipe="stem", voices=("cv",))
     assert "cannot be made into 'separation'" in refusal(encoder, decoder, recipe="separation")
     bare = nn.Module()
     for name, part in decoder.named_children():

@@ -120,6 +120,8 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, capsys: pytest.Capt
         (["translate", "a.wav", "b.wav", "--stems", *STEMS, "--to", "cv", "--out", "o"], "one recording"),
         (["translate", "a.wav", "--to", "fg", "--out", "o"], "--from is needed with --to fg: one of cv, sp, th"),
         (["train", "--data", "nowhere", "--out", "o"], "nothing to train"),
+        (["train", "magic", "--all", "--data", "nowhere", "--out", "o"], "leave the names out"),
+        (["train", "magic", "--fit", "--data", "nowhere", "--out", "o"], "give --budget-minutes too"),
         (["train", "magic", "--data", "nowhere", "--out", "o"], "no configuration 'magic'"),
         (["evaluate", "--data", "nowhere"], "expected mixtures in the StarNet layout"),
         (["checkpoint", "convert", "nowhere", "o", "--recipe", "mixture", "--voices", "cv"], "args.pth"),

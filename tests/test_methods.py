@@ -303,8 +303,11 @@ def test_an_encoder_keeps_to_its_partner(tmp_path: Path, shelf: checkpoint.Libra
     parts = StoredParts(Backbone.SPECTRAL, bound)
     assert parts.partner("embedding", Voice.PIANO) is not parts.autoencoder("universal", Voice.PIANO)
     alone = checkpoint.Library([other, tmp_path])
-    with pytest.raises(NotOffered, match="universal"):
+    with pytest.raises(NotOffered, match="are bound to other spectral weights of universal"):
         list(run(alone, source, ["embedding"], Backbone.SPECTRAL))
+    reasons = why_not_offered(Backbone.SPECTRAL, direction=PAPER[0], shelf=alone)
+    assert reasons["embedding"].startswith("The spectral encoders of embedding are bound to other")
+    assert "single" not in reasons
 
 
 def test_folders_of_weights_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,3 +344,9 @@ def test_what_is_not_trained_is_not_offered(tmp_path: Path, source: Source) -> N
         assert "have not been measured" in why_not_offered(Backbone.WAVENET, shelf=poor)["mixture"]
     keep(tmp_path, "mixture", "wavenet", "mixture", (Voice.CV, Voice.SP), content_similarity=0.31)
     assert "mixture" not in why_not_offered(Backbone.WAVENET, shelf=poor)
+    # What plays are those of the first folder.
+    (tmp_path / "own").mkdir()
+    keep(tmp_path / "own", "mixture", "wavenet", "mixture", (Voice.CV, Voice.SP), content_similarity=0.11)
+    assert (
+        "0.11" in why_not_offered(Backbone.WAVENET, shelf=checkpoint.Library([tmp_path / "own", tmp_path]))["mixture"]
+    )

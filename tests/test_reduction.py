@@ -138,6 +138,15 @@ def test_archives_are_unpacked_once_and_anew_when_changed(
     write_piece(tmp_path / "new", "003", music(7, seconds=1.5))
     pack(packed / "starnet_part2.tar.gz", tmp_path / "new", "starnet-p2")
     assert [piece.name for piece in reduce(packed, cache).pieces] == ["001", "003"]
+    # What was unpacked of another set is none of this one.
+    (packed / "starnet_part1.tar.gz").rename(tmp_path / "starnet_part1.tar.gz")
+    assert [piece.name for piece in reduce(packed, cache).pieces] == ["003"]
+    for folder in ("a", "b"):
+        write_piece(tmp_path / "twice" / folder, "004", music(8, seconds=1.5))
+    with tarfile.open(packed / "starnet_part2.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "twice", "twice")
+    with pytest.raises(StarNetError, match=r"starnet_part2\.tar\.gz: 004\.\d is there twice, expected once"):
+        reduce(packed, cache)
 
 
 def test_unpacking_goes_on_where_it_stopped(archived: tuple[Path, Path], tmp_path: Path) -> None:

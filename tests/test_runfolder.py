@@ -1,12 +1,13 @@
 """What a run keeps: nothing of anybody else's is lost, and what is damaged is named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from musicstar import checkpoint, training
-from musicstar.runfolder import RunError
+from musicstar.runfolder import RunError, RunFolder
 from musicstar.train import Run
 from tests.small_runs import logging_each, metrics, shrink
 
@@ -48,6 +49,52 @@ def test_weights_stay_until_there_are_new_ones(data: Path, tmp_path: Path, monke
         training.train([str(path)], data=data, out=tmp_path)
     card, _ = checkpoint.load(tmp_path / "guess-domain" / "guess-domain")
     assert card.training["steps"] == 2
+
+
+def test_a_run_that_is_done_keeps_its_weights_and_what_was_measured(data: Path, tmp_path: Path) -> None:
+    path = shrink("spectral-mixture", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    checkpoint.annotate(tmp_path / "spectral-mixture/spectral-mixture.json", {checkpoint.SIMILARITY: 0.31})
+    before = {path: path.read_bytes() for path in (tmp_path / "spectral-mixture").glob("spectral-mixture.*")}
+    assert len(before) == 2
+    training.train([str(path)], data=data, out=tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in before} == before
+    next(iter(before)).unlink()
+    training.train([str(path)], data=data, out=tmp_path, resume=True)
+    assert all(path.is_file() for path in before)
+
+
+def test_resuming_on_another_set_is_refused(data: Path, tmp_path: Path) -> None:
+    path = shrink("guess-domain", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    for file in other.glob("003.*"):
+        file.rename(file.with_name(file.name.replace("003", "007")))
+    with pytest.raises(RunError, match="cannot resume on another set"):
+        training.train([str(path)], data=other, out=tmp_path, resume=True)
+
+
+def test_a_budget_that_ends_before_the_first_step_loses_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shrink("guess-domain", tmp_path)
+    training.train([str(path)], data=data, out=tmp_path)
+    monkeypatch.setattr(Run, "_agree", lambda self, stop: True)
+    with pytest.raises(RunError, match="nothing was trained"):
+        training.train([str(path)], data=data, out=tmp_path, budget_minutes=5.0)
+    assert RunFolder(tmp_path / "guess-domain").step() == 2
+
+
+def test_an_encoder_goes_on_with_the_weights_it_was_begun_with(data: Path, tmp_path: Path) -> None:
+    universal, embedding = shrink("spectral-universal", tmp_path), shrink("spectral-embedding", tmp_path)
+    training.train([str(universal), str(embedding)], data=data, out=tmp_path)
+    card = checkpoint.Card.read(tmp_path / "spectral-embedding/spectral-embedding.json")
+    assert card.partner == checkpoint.Card.read(tmp_path / "spectral-universal/spectral-universal.json").sha256
+    universal.write_text(universal.read_text().replace("batch_size = 4", "batch_size = 3"))
+    training.train([str(universal)], data=data, out=tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="was begun with spectral weights of universal that are there"):
+        training.train([str(embedding)], data=data, out=tmp_path, resume=True)
 
 
 def test_what_is_no_run_is_left_alone(data: Path, tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ def test_a_cache_that_is_not_whole(reduced: Reduced, tmp_path: Path) -> None:
     (tmp_path / "reduced.json").write_text(manifest.replace('"format": 2', '"format": 0'))
     with pytest.raises(StarNetError, match="reduced in format 0, expected 2"):
         load(tmp_path)
+    (tmp_path / "reduced.json").write_text("{}")
+    with pytest.raises(StarNetError, match=r"reduced\.json is of something else"):
+        load(tmp_path)
     (tmp_path / "reduced.json").write_text("{")
     with pytest.raises(StarNetError, match=r"reduced\.json is damaged"):
         load(tmp_path)

@@ -14,7 +14,7 @@ from musicstar import instruments, synthesis, timbres
 from musicstar.domains import STARNET, STEMS, Domain, Voice
 from musicstar.instruments import PROGRAMS, Patch, SynthesisError, active_dbfs, play
 from musicstar.pieces import compose
-from musicstar.scores import Note, Score, read_midi, write_midi
+from musicstar.scores import Note, Score, ScoreError, read_midi, write_midi
 from musicstar.starnet import index
 from musicstar.synthesis import render, render_set
 from musicstar.timbres import Recipe, Room, Sound, canonical_recipe, varied_recipe
@@ -313,6 +313,22 @@ def test_midi_files_are_rendered_in_their_length(soundfont: Path, tmp_path: Path
     assert soundfile.info(out / "002.0.wav").duration == 2.5
     assert [n.key for n in read_midi(out / "001.mid").melody] == [60, 67]
     assert len(index(out)) == 2
+
+
+@pytest.mark.parametrize("fewer", [{"pieces": 1}, {"takes": 0}, {"domains": STARNET[:1]}])
+def test_what_is_left_of_a_larger_set_is_not_taken_for_this_one(
+    rendered: Path, soundfont: Path, fewer: dict[str, object]
+) -> None:
+    before = contents(rendered)
+    with pytest.raises(SynthesisError, match="is of another set"):
+        small_set(rendered, soundfont, seed=5, **fewer)
+    assert contents(rendered) == before
+
+
+def test_a_part_that_begins_too_late_is_named(soundfont: Path, tmp_path: Path) -> None:
+    late = write_midi(tmp_path / "late.mid", Score((Note(3.0, 1.0, 60, 80),), tuple(NOTES)))
+    with pytest.raises(ScoreError, match=r"late\.mid: no notes for the melody in its first 2\.5 s"):
+        small_set(tmp_path / "out", soundfont, midi=[late], takes=0)
 
 
 @pytest.mark.parametrize("wrong", [{"pieces": 0}, {"takes": -1}, {"seconds": 0.0}])

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from musicstar import backbones, checkpoint
 from musicstar.checkpoint import SIMILARITY
-from musicstar.domains import DIRECTIONS, Direction, Domain, Voice, known_domains
+from musicstar.domains import DIRECTIONS, STARNET, Direction, Domain, Voice, known_domains
 from musicstar.guess import DomainGuesser
 from musicstar.methods.base import NotOffered, not_taught
 from musicstar.methods.catalog import METHODS, Backbone
@@ -71,7 +72,7 @@ class StoredParts:
     def _path(self, family: str, recipe: str, voice: Voice, *, sha256: str = "") -> Path:
         path = self.shelf.find(family, recipe, voice.label, sha256=sha256)
         if path is None:
-            raise NotOffered(_how_to_get(family, recipe, voice))
+            raise NotOffered(_how_to_get(family, recipe, voice) if not sha256 else _bound(family))
         return path
 
 
@@ -85,7 +86,7 @@ def why_not_offered(
     if direction is None:
         one, *more = (why_not_offered(backbone, direction=direction, shelf=shelf) for direction in DIRECTIONS)
         return {name: reason for name, reason in one.items() if all(name in other for other in more)}
-    cards = list((shelf or library()).cards().values())
+    cards = (shelf or library()).cards()
     wanted = {
         "separation": direction.source.stems,
         "embedding": direction.source.stems,
@@ -108,32 +109,45 @@ def why_not_offered(
     return reasons
 
 
-def _fault(cards: list[checkpoint.Card], family: str, recipe: str, voice: Voice, direction: Direction) -> str | None:
+def _fault(
+    cards: Mapping[Path, checkpoint.Card], family: str, recipe: str, voice: Voice, direction: Direction
+) -> str | None:
     """What keeps a voice from being offered for a direction; None where nothing does."""
-    found = [card for card in cards if (card.backbone, card.recipe) == (family, recipe) and voice.label in card.voices]
-    if not found:
+    path = checkpoint.serving(cards, family, recipe, voice.label)
+    if path is None:
         return _how_to_get(family, recipe, voice)
-    if not any(direction.source in known_domains(map(Voice.from_label, card.voices)) for card in found):
+    card = cards[path]
+    if direction.source not in known_domains(map(Voice.from_label, card.voices)):
         return not_taught(family, recipe, direction.source)
+    if card.partner and checkpoint.serving(cards, family, "universal", voice.label, sha256=card.partner) is None:
+        return _bound(family)
     # The authors' own are taken on trust; of ours a WaveNet must have shown what it can do.
-    if family != "wavenet" or any(card.training.get("origin") == "converted" for card in found):
+    if family != "wavenet" or card.training.get("origin") == "converted":
         return None
-    figures = [card.training.get(SIMILARITY) for card in found]
-    reached = [figure for figure in figures if isinstance(figure, int | float) and math.isfinite(figure)]
-    if not reached:
+    reached = card.training.get(SIMILARITY)
+    if not isinstance(reached, int | float) or not math.isfinite(reached):
         return (
             f"The wavenet weights of {recipe} for {voice.label} have not been measured: "
             "run musicstar evaluate with --held-out and --record."
         )
-    if max(reached) < LEAST_SIMILARITY:
+    if reached < LEAST_SIMILARITY:
         return (
-            f"The wavenet weights of {recipe} for {voice.label} reach a content similarity of {max(reached):.2f} on "
+            f"The wavenet weights of {recipe} for {voice.label} reach a content similarity of {reached:.2f} on "
             f"held-out pieces, and {LEAST_SIMILARITY} is asked for. {_remedy(family, recipe)}"
         )
     return None
 
 
+def _bound(family: str) -> str:
+    return (
+        f"The {family} encoders of embedding are bound to other {family} weights of universal than there are: train "
+        f"them again (musicstar train {family}-embedding)."
+    )
+
+
 def _how_to_get(family: str, recipe: str, voice: Voice) -> str:
+    if voice.domain not in STARNET and recipe not in ("mixture", "guess"):
+        return f"Only mixture-supervised translates from and to {voice.domain.label}."
     return f"There are no {family} weights of {recipe} for {voice.label}. {_remedy(family, recipe)}"
 
 
