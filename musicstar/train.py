@@ -181,7 +181,8 @@ class Run:
             card = checkpoint.Card.read(self.folder.path / f"{self.name}.json")
         except checkpoint.CheckpointError:
             return False
-        return card.training.get("steps") == self.step
+        whole = (self.folder.path / f"{self.name}.safetensors").is_file()
+        return whole and (card.training.get("steps"), card.training.get("seconds")) == (self.step, round(self.seconds))
 
     def rehearse(self, count: int) -> None:
         """Take steps spread over the whole schedule, to learn what they cost; the weights are spoilt by it."""

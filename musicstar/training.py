@@ -42,7 +42,8 @@ def train(
     data : folder in the StarNet layout, or one that `starnet.reduce` filled
     budget_minutes : for all together; what is left is shared by those still to come, as their `budget_share` says
     fit : let each learning-rate schedule end with its share of the budget
-    resume : go on with runs that were stopped, pass over those that are done
+    resume : go on with runs that were stopped, pass over those that are done, and begin embeddings anew whose universal
+        weights are others by now
 
     Raises
     ------
@@ -69,18 +70,21 @@ def train(
         for number, (name, settings) in enumerate(planned.items()):
             now = time.monotonic()
             own_deadline = now + (deadline - now) * shares[number] / sum(shares[number:])
-            planned_before = RunFolder(out / name).planned_steps() if resume else None
+            goes_on = resume and not _is_unbound(name, settings, out)
+            if resume and not goes_on and progress is not None and rank == 0:
+                progress(f"{name}: begun anew, as the universal weights that it was begun with are there no more")
+            planned_before = RunFolder(out / name).planned_steps() if goes_on else None
             steps = planned_before or settings.steps
             if steps != settings.steps and progress is not None and rank == 0:
                 progress(f"{name}: goes on to the {steps} steps it was begun with, not to {settings.steps}")
-            if fit and math.isfinite(deadline) and not (resume and RunFolder(out / name).step()):
+            if fit and math.isfinite(deadline) and not (goes_on and RunFolder(out / name).step()):
                 steps = _steps_within(own_deadline, _begin(name, settings, reduced, out, resume=False))
             if not _together(own_deadline - time.monotonic()) > 0:
                 if progress is not None and rank == 0:
                     progress(f"{name}: left out, the budget is used up")
                 left_out += 1
                 continue
-            run = _begin(name, replace(settings, steps=steps), reduced, out, resume=resume)
+            run = _begin(name, replace(settings, steps=steps), reduced, out, resume=goes_on)
             before = run.step
             run.train(deadline=own_deadline, progress=progress)
             steps_taken += run.step - before
@@ -92,7 +96,6 @@ def train(
 
 
 def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume: bool) -> Run:
-    library = checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
     voices = tuple(label for label in settings.voices if Voice.from_label(label).domain in data.domains)
     if not voices:
         there = ", ".join(data.domains)
@@ -100,7 +103,18 @@ def _begin(name: str, settings: TrainConfig, data: Reduced, out: Path, *, resume
             f"{name} is for {', '.join(settings.voices)}, and the set holds {there}: train it on another set"
         )
     settings = replace(settings, voices=voices)
-    return Run(name, settings, data, out / name, library=library, resume=resume)
+    return Run(name, settings, data, out / name, library=_library(out), resume=resume)
+
+
+def _library(out: Path) -> checkpoint.Library:
+    return checkpoint.Library([*sorted(path for path in out.glob("*/") if path.is_dir()), SHIPPED])
+
+
+def _is_unbound(name: str, settings: TrainConfig, out: Path) -> bool:
+    """Whether encoders were begun with universal weights that have been trained on, or away, since."""
+    bound_to = RunFolder(out / name).partner() if settings.recipe == "embedding" else ""
+    found = _library(out).find(settings.backbone, "universal", settings.voices[0], sha256=bound_to)
+    return bool(bound_to) and found is None
 
 
 def _steps_within(deadline: float, trial: Run) -> int:

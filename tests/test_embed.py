@@ -255,7 +255,7 @@ def test_embedders_are_found_by_name(trained: Path, tmp_path: Path, monkeypatch:
     odd.parent.mkdir(parents=True)
     for suffix in (".safetensors", ".json"):
         shutil.copyfile(trained.with_suffix(suffix), odd.with_suffix(suffix))
-    names = ("", "cnn9", "cnn9#block2", "mel", path, path.removesuffix(".safetensors"), "own_embedder:make")
+    names = ("", "cnn9", "cnn9#block2", "#block3", "mel", path, path.removesuffix(".safetensors"), "own_embedder:make")
     for name in (*names, str(odd), f"{odd}#block2"):
         found = embed.find(name)
         # Its own name finds it again.

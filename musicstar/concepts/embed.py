@@ -91,8 +91,8 @@ def find(name: str = "", *, code: bool = True) -> Embedder:
 
 
 def _find(named: str, *, code: bool) -> Embedder:
-    name, _, layer = named.rpartition("#")
-    if not name or "/" in layer:
+    name, mark, layer = named.rpartition("#")
+    if not mark or "/" in layer:
         name, layer = named, ""
     if layer and layer not in sfx.LAYERS:
         raise EmbedderError(f"no layer {layer!r} in {named!r}: expected {', '.join(sfx.LAYERS)}")

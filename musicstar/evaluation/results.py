@@ -19,7 +19,6 @@ from musicstar.methods.catalog import METHODS
 FORMAT = 1
 POOLED = "pooled"
 PUBLISHED = Path(__file__).with_name("published.json")
-# The distance is costlier than a mean.
 ORDER = (*REFERENCES, *METHODS)
 
 Distance = Callable[[np.ndarray, np.ndarray], float]

@@ -133,7 +133,7 @@ def _own_routes(routes: APIRouter, desk: Desk, shelf: Shelf) -> None:
         try:
             shape = shape_of(request.query_params)
             made = Job.find(desk.data, name).read_json("own_made.json")
-            if made is None or made["sha256"] != (await shelf.get(atlas)).sha256:
+            if made is None or made.get("sha256") != (await shelf.get(atlas)).sha256:
                 raise AskError("The concept has not been made in this atlas yet.", 404)
             tree = await shelf.tree(atlas, shape)
         except JobError as error:

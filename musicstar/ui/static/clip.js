@@ -349,11 +349,12 @@ window.MusicStar.clip = (root, props, watch, changed) => {
   const before = kept.read();
   if (before)
     fetch(`/clips/${before}`)
-      .then((response) => (response.ok ? response.json() : null))
-      .then((answer) => {
+      .then(async (response) => {
+        const answer = response.ok && (await response.json());
         if (job || busy) return;
         if (answer) accept(answer);
-        else kept.write("");
+        // Whatever else goes wrong may be for the moment.
+        else if (response.status === 410 || response.status === 422) kept.write("");
       })
       .catch(() => {});
 };

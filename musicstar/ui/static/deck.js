@@ -126,9 +126,14 @@ window.MusicStar ||= {};
       const wish = (this.wish = {});
       // A phone may take the sound away, for a call or another tab, and what it took does not come back by itself.
       context.onstatechange = () => context.state !== "running" && this.pause();
-      await Promise.all([context.resume(), this.load(this.current)]);
-      if (this.wish !== wish || this.playing) return;
-      this.wish = null;
+      let wanted = false;
+      try {
+        await Promise.all([context.resume(), this.load(this.current)]);
+      } finally {
+        wanted = this.wish === wish;
+        if (wanted) this.wish = null;
+      }
+      if (!wanted || this.playing) return;
       if (this.rest >= this.duration - 0.01) this.rest = this.loop.start;
       this.playing = true;
       this._schedule(this.rest);

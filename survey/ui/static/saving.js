@@ -61,6 +61,7 @@ window.MusicStar ||= {};
       if (outcome === "stale") stale();
       else if (entry.withdrawn && (outcome === "sent" || outcome === "refused")) {
         // Nobody waits for it, and its question is still being answered.
+        allWell();
       } else if (outcome === "sent") {
         if (entry.path === "answers") {
           trials.get(trial).answered[criterion] = true;
@@ -84,7 +85,7 @@ window.MusicStar ||= {};
             answered("refused", reason);
           } else reopened(reason);
         } else if (!outbox.entries.length) settled();
-      } else {
+      } else if (!entry.withdrawn || outbox.entries.length) {
         lament(outcome);
         if (handing === null) return;
         if (outcome === "offline") release();

@@ -73,8 +73,10 @@ window.MusicStar.survey = (root, props) => {
       frame.say("saving");
       state = await send().catch(async (trouble) => {
         if (trouble.kind !== "stale") throw trouble;
-        // Perhaps by what was handed in before, and its receipt was lost.
-        saving.outbox.generation = (await ask("state")).generation;
+        // Perhaps by what was handed in before, and its receipt was lost; or the browser's cookie is somebody else's now.
+        const now = await ask("state");
+        if (stopped || now.participant !== state.participant || now.study !== state.study) throw trouble;
+        saving.outbox.generation = now.generation;
         return send();
       });
       saving.outbox.generation = state.generation;
