@@ -172,13 +172,11 @@ def accuracies(
     for concept in np.flatnonzero((found.clips > 0) & (found.clips < len(test))):
         carries = inside[concept]
         right = says[concept] == carries
-        shares = [right[side].mean() for side in (carries, ~carries)]
-        ends = [
-            wilson(share, len(np.unique(track[side]))) for share, side in zip(shares, (carries, ~carries), strict=True)
-        ]
-        below, above = (np.hypot(*(share - end[n] for share, end in zip(shares, ends, strict=True))) for n in (0, 1))
-        balanced[concept] = np.mean(shares)
-        low[concept], high[concept] = balanced[concept] - below / 2, balanced[concept] + above / 2
+        sides = [(right[side].mean(), len(np.unique(track[side]))) for side in (carries, ~carries)]
+        share, lower, upper = np.array([(share, *wilson(share, count)) for share, count in sides]).T
+        balanced[concept] = share.mean()
+        low[concept] = balanced[concept] - np.hypot(*(share - lower)) / 2
+        high[concept] = balanced[concept] + np.hypot(*(upper - share)) / 2
     return found
 
 

@@ -71,7 +71,7 @@ window.MusicStar.trackRow = (track, { deck, select, unfolded }) => {
     const [mix, ...stems] = sounds;
     mix.button = button;
     // The button stays where it is: taken out and put back it would lose the focus.
-    if (!button.isConnected) line.prepend(button);
+    if (button.parentElement !== line) line.prepend(button);
     while (button.nextSibling) button.nextSibling.remove();
     line.append(lane(mix), stems.length ? more : node("span", {}), download(mix, track.title));
     parts.replaceChildren(
