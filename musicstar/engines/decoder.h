@@ -1,4 +1,9 @@
 // A decoder, sample by sample.
+//
+// Wide layers take three products where the network names four. W x + V y, of the past x and the present y, is
+// W (x - y) + (W + V) y; a dilation later, when the present is z, W y + V z is (W + V) y - V (y - z), and the first of
+// these is known. It is minimal filtering, F(2, 2) of Winograd 1980, "Arithmetic Complexity of Computations", in an
+// order that waits for nothing.
 
 #pragma once
 
@@ -17,11 +22,15 @@ struct AnyDecoder {
 };
 
 template <class T> struct Decoder : AnyDecoder {
+  static constexpr int WIDE = 128;
   int layers, channels, width, skip, latent;
+  bool filters;
   std::vector<int> dilations;
   Large<T> weights;
   Large<float> weights_of_conditions;
-  std::vector<Packed<T>> causal, out;  // out: what is added to the stream, and below it the skip; the last only skips
+  // causal: of the past and the present; where layers filter of the present, W + V, and of the difference, W, and again
+  // is -V. out: what is added to the stream, and below it the skip; the last only skips.
+  std::vector<Packed<T>> causal, again, out;
   std::vector<Array<float>> residual_bias;
   Packed<T> first_skip, hidden, logits;
   Packed<float> conditions;
@@ -29,8 +38,8 @@ template <class T> struct Decoder : AnyDecoder {
 
   Decoder(const DecoderSizes& sizes, const int32_t* dilations_, Reader from)
       : layers(sizes.layers), channels(sizes.channels), width(padded(sizes.channels)), skip(padded(sizes.skip)),
-        latent(sizes.latent), dilations(dilations_, dilations_ + sizes.layers), causal(layers), out(layers),
-        residual_bias(layers) {
+        latent(sizes.latent), filters(channels >= WIDE), dilations(dilations_, dilations_ + sizes.layers),
+        causal(layers), again(layers), out(layers), residual_bias(layers) {
     const int C = channels, S = sizes.skip;
     const Pairs pairs{C, width};
     const auto scale = [](int r) { return r % PANEL < LANES ? -LOG2E : -2 * LOG2E; };
@@ -47,10 +56,15 @@ template <class T> struct Decoder : AnyDecoder {
       const float *weight = from.next(), *bias = from.next();
       condition_weights.push_back(from.next());
       const float* latent_bias = from.next();
+      const auto tap = [&](int r, int column, int which) {
+        const int row = pairs.row(r);
+        return row < 0 || column >= C ? 0.0f : scale(r) * weight[(size_t(row) * C + column) * 2 + which];
+      };
       causal[i].pack(weights, pairs.rows(), 2 * width, [&](int r, int k) {
-        const int row = pairs.row(r), column = k % width;
-        return row < 0 || column >= C ? 0.0f : scale(r) * weight[(size_t(row) * C + column) * 2 + k / width];
+        if (!filters) return tap(r, k % width, k / width);
+        return tap(r, k % width, 0) + (k < width ? tap(r, k, 1) : 0.0f);
       });
+      if (filters) again[i].pack(weights, pairs.rows(), width, [&](int r, int k) { return -tap(r, k, 1); });
       for (int r = 0; r < pairs.rows(); r++)
         if (const int row = pairs.row(r); row >= 0)
           condition_bias[size_t(i) * pairs.rows() + r] = scale(r) * (bias[row] + latent_bias[row]);
@@ -135,7 +149,8 @@ int pick(const float* logits, float inverse_temperature, float draw) {
 // What one clip's decoder remembers.
 template <class T> struct Stream : AnyStream {
   const Decoder<T>& net;
-  Array<T> rings;  // of each layer its last inputs, as many as its dilation
+  Array<T> rings;     // of each layer its last inputs, as many as its dilation
+  Array<float> kept;  // where layers filter, (W + V) y of every other so many moments
   Array<float> conditions;
   size_t time = 0;
   int code = START, previous = START;
@@ -144,6 +159,7 @@ template <class T> struct Stream : AnyStream {
     size_t moments = 0;
     for (const int dilation : net.dilations) moments += dilation;
     rings.assign(moments * net.width, T(0.0f));
+    if (net.filters) kept.resize(moments * 2 * net.width);
   }
 
   void listen(const float* latents) {
@@ -169,7 +185,8 @@ template <class T> struct Rows {
 };
 
 // Streams of one decoder on their way together, one step at a time. What a layer remembers of `dilation` ago it knows
-// so many steps ahead: few streams take its products with that for several steps at once, and weights come by once.
+// so many steps ahead: few streams take its products with that for several steps at once, and weights come by once,
+// but where layers filter.
 template <class T> struct Band {
   static constexpr int AHEAD = 8;
   const Decoder<T>& net;
@@ -177,26 +194,32 @@ template <class T> struct Band {
   std::vector<Stream<T>*> streams;
   std::vector<T*> rings;    // of each stream
   std::vector<int> oldest;  // [layer][stream], which moment of a ring is `dilation` ago
+  std::vector<char> odd;    // [layer][stream], whether a layer that filters has kept something for this moment
   const int count, W, steps, ahead;
   int time = 0;
   Rows<float> x, sums, skips, logits;
-  Rows<T> narrow, past, z, hidden;  // narrow: x as products take it
-  Array<float> conditions;          // [layer][stream][2 W], as they are needed
-  Array<float> begun;               // [layer][step][stream][2 W], products with the past
+  Rows<T> narrow, present, past, z, hidden;  // narrow: x as products take it
+  std::vector<int> who;                      // which stream's a row of present, past and sums is
+  std::vector<float*> beside;                // and what goes with its sums
+  Array<float> conditions;                   // [layer][stream][2 W], as they are needed
+  Array<float> begun;                        // [layer][step][stream][2 W], products with the past
 
   Band(const Decoder<T>& net_, const Item* items, int count_, int steps_)
-      : net(net_), oldest(size_t(net_.layers) * count_), count(count_), W(net_.width), steps(steps_),
-        ahead(count > Column<T>::FEW ? 1 : AHEAD), x(count, W), sums(count, std::max(2 * W, W + net.skip)),
-        skips(count, net.skip), logits(count, CLASSES), narrow(count, W), past(ahead * count, W), z(count, W),
-        hidden(count, net.skip), conditions(size_t(net.layers) * count * 2 * W),
+      : net(net_), oldest(size_t(net_.layers) * count_), odd(oldest.size()), count(count_), W(net_.width),
+        steps(steps_), ahead(net.filters || count > Column<T>::FEW ? 1 : AHEAD), x(count, W),
+        sums(count, std::max(2 * W, W + net.skip)), skips(count, net.skip), logits(count, CLASSES), narrow(count, W),
+        present(net.filters ? count : 0, W), past(ahead * count, W), z(count, W), hidden(count, net.skip), who(count),
+        beside(count), conditions(size_t(net.layers) * count * 2 * W),
         begun(ahead == 1 ? 0 : size_t(net.layers) * ahead * count * 2 * W) {
     for (int b = 0; b < count; b++) {
+      who[b] = b;
       streams.push_back(static_cast<Stream<T>*>(static_cast<AnyStream*>(items[b].stream)));
       rings.push_back(streams[b]->rings.data());
       if (items[b].latents) streams[b]->listen(items[b].latents);
       for (int i = 0; i < net.layers; i++) {
         const size_t at = size_t(i) * count + b;
         oldest[at] = int(streams[b]->time % net.dilations[i]);
+        odd[at] = streams[b]->time / net.dilations[i] % 2;
         copy(&conditions[at * 2 * W], &streams[b]->conditions[size_t(i) * 2 * W], 2 * W);
       }
     }
@@ -235,8 +258,10 @@ template <class T> struct Band {
     return rings[b] + (before + (at < size ? at : at - size)) * W;
   }
 
-  // z = sigmoid(gate) tanh(signal) of a layer. Meanwhile what the next one remembers comes to hand.
-  void gate(int layer, size_t before) {
+  const float* condition(int layer, int b) const { return &conditions[(size_t(layer) * count + b) * 2 * W]; }
+
+  // The sums of a layer's dilated convolution. Meanwhile what the next one remembers comes to hand.
+  void convolve(int layer, size_t before) {
     const int now = due(layer), soon = layer + 1 < net.layers ? due(layer + 1) : 0, dilation = net.dilations[layer];
     for (int b = 0; b < count; b++) {
       for (int step = 0; step < now; step++) copy(past[step * count + b], ring(layer, before, b, step), W);
@@ -246,20 +271,52 @@ template <class T> struct Band {
       for (int step = 0; step < soon; step++) prefetch(ring(layer + 1, before + dilation, b, step), W);
     }
     const Packed<T>& causal = net.causal[layer];
-    const float *sum = sums[0], *more = &conditions[size_t(layer) * count * 2 * W];
-    const auto fetch = [W = W, more](int b, int r) { prefetch(more + size_t(b) * 2 * W + r, PANEL); };
+    const auto fetch = [&](int b, int r) { prefetch(condition(layer, b) + r, PANEL); };
     if (span(layer) == 1) {
       multiply<T>(causal, {past, narrow}, count, sums[0], nullptr, fetch);
-    } else {
-      float* first = &begun[size_t(layer) * ahead * count * 2 * W];
-      if (now) multiply<T>(causal, {past}, now * count, first);
-      const float* own = first + size_t(time % span(layer)) * count * 2 * W;
-      multiply<T, true>(causal.from(W), {narrow}, count, sums[0], own, fetch);
+      return;
     }
-    for (int b = 0; b < count; b++, sum += 2 * W, more += 2 * W)
+    float* first = &begun[size_t(layer) * ahead * count * 2 * W];
+    if (now) multiply<T>(causal, {past}, now * count, first);
+    for (int b = 0; b < count; b++) beside[b] = first + size_t(time % span(layer) * count + b) * 2 * W;
+    multiply<T, BEGUN>(causal.from(W), {narrow}, count, sums[0], beside.data(), fetch);
+  }
+
+  // The same by filtering: first the streams that keep something, behind them those that have kept it.
+  void filter(int layer, size_t before) {
+    const int dilation = net.dilations[layer];
+    int keeping = 0, end = count;
+    for (int b = 0; b < count; b++) {
+      const size_t at = size_t(layer) * count + b, moment = before + oldest[at];
+      const int row = odd[at] ? --end : keeping++;
+      T* heard = rings[b] + moment * W;
+      for (int c = 0; c < W; c += LANES) store_as(past[row] + c, widened(heard + c) - widened(narrow[b] + c));
+      copy(heard, narrow[b], W);
+      if (!odd[at]) copy(present[row], narrow[b], W);
+      who[row] = b, beside[row] = streams[b]->kept.data() + moment * 2 * W;
+      if (++oldest[at] == dilation) oldest[at] = 0, odd[at] = !odd[at];
+      if (layer + 1 == net.layers) continue;
+      const size_t next = before + dilation + oldest[at + count];
+      prefetch(rings[b] + next * W, W);
+      prefetch(streams[b]->kept.data() + next * 2 * W, 2 * W);
+    }
+    const auto fetch = [&](int row, int r) { prefetch(condition(layer, who[row]) + r, PANEL); };
+    if (keeping) multiply<T, KEPT>(net.causal[layer], {present, past}, keeping, sums[0], beside.data(), fetch);
+    if (keeping < count)
+      multiply<T, BEGUN>(net.again[layer], {{past[keeping], size_t(W), W}}, count - keeping,
+                         &sums.values[size_t(keeping) * 2 * W], &beside[keeping],
+                         [&](int row, int r) { fetch(keeping + row, r); });
+  }
+
+  // z = sigmoid(gate) tanh(signal) of a layer.
+  void gate(int layer) {
+    for (int row = 0; row < count; row++) {
+      const float *sum = &sums.values[size_t(row) * 2 * W], *more = condition(layer, who[row]);
+      T* to = z[who[row]];
       for (int c = 0; c < W; c += LANES)
-        store_as(z[b] + c, gated<T>(load(sum + 2 * c) + load(more + 2 * c),
-                                    load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
+        store_as(to + c, gated<T>(load(sum + 2 * c) + load(more + 2 * c),
+                                  load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
+    }
   }
 
   // What a layer adds to the stream, all but the last one, and to the skips.
@@ -283,7 +340,9 @@ template <class T> struct Band {
     enter();
     size_t before = 0;
     for (int i = 0; i < net.layers; before += net.dilations[i++]) {
-      gate(i, before);
+      if (net.filters) filter(i, before);
+      else convolve(i, before);
+      gate(i);
       add(i);
     }
     rectify(skips, [&](int) { return net.skip_bias.data(); });

@@ -1,8 +1,8 @@
 // An encoder, block by block.
 //
-// In float32 four outputs of a dilated convolution, a dilation apart from each other, take six products in place of
-// twelve: minimal filtering, F(4, 3) of Winograd 1980, "Arithmetic Complexity of Computations", at 0, 1, -1, 2, -2 and
-// infinity.
+// Four outputs of a dilated convolution, a dilation apart from each other, take six products in place of twelve:
+// minimal filtering, F(4, 3) of Winograd 1980, "Arithmetic Complexity of Computations", at 0, +-3/4, +-3/2 and
+// infinity. The usual 0, +-1 and +-2 lose more to bfloat16. A matrix unit is done before all that is prepared.
 
 #pragma once
 
@@ -21,8 +21,15 @@ struct AnyEncoder {
   virtual ~AnyEncoder() = default;
 };
 
+// Points of minimal filtering, their squares, and what comes of those.
+constexpr float A = 0.75f, B = 1.5f, AA = A * A, BB = B * B, PRODUCT = AA * BB, SUM = AA + BB;
+
 template <class T> struct Encoder : AnyEncoder {
-  static constexpr int FARTHEST = std::is_same<T, float>::value ? 4096 : 0;  // four times as much is waited for
+#if defined(TILES)
+  static constexpr int FARTHEST = brief<T> ? 0 : 4096;
+#else
+  static constexpr int FARTHEST = 4096;  // four times as much is waited for
+#endif
   bool filters(int layer) const { return dilations[layer] <= FARTHEST; }
   int layers, channels, width, pool;
   bool gated_;
@@ -48,17 +55,14 @@ template <class T> struct Encoder : AnyEncoder {
     for (auto& part : filtered) part.resize(layers);
     for (int i = 0; i < layers; i++) {
       const float* weight = from.next();
-      static constexpr double TAPS[6][3] = {{1 / 4.0, 0, 0},
-                                            {-1 / 6.0, -1 / 6.0, -1 / 6.0},
-                                            {-1 / 6.0, 1 / 6.0, -1 / 6.0},
-                                            {1 / 24.0, 1 / 12.0, 1 / 6.0},
-                                            {1 / 24.0, -1 / 12.0, 1 / 6.0},
-                                            {0, 0, 1}};
+      static constexpr double POINTS[5] = {0, A, -A, B, -B};
+      static constexpr double SHARES[5] = {PRODUCT, 2 * AA * (AA - BB), 2 * AA * (AA - BB), 2 * BB * (BB - AA),
+                                           2 * BB * (BB - AA)};
       for (int p = 0; p < 6 && filters(i); p++)
         filtered[p][i].pack(weights, C, width, [&](int r, int k) {
-          double sum = 0;
-          for (int tap = 0; tap < 3 && k < C; tap++) sum += TAPS[p][tap] * weight[(size_t(r) * C + k) * 3 + tap];
-          return float(sum);
+          if (k >= C) return 0.0f;
+          const float* tap = weight + (size_t(r) * C + k) * 3;
+          return p == 5 ? tap[2] : float((tap[0] + POINTS[p] * (tap[1] + POINTS[p] * tap[2])) / SHARES[p]);
         });
       dilated[i].pack(weights, C, 3 * width, [&](int r, int k) {
         return k % width < C ? weight[(size_t(r) * C + k % width) * 3 + k / width] : 0.0f;
@@ -93,46 +97,26 @@ struct AnyReading {
 };
 
 template <class T> struct Reading : AnyReading {
-  // What a thread takes at once: its sums, of float32 also what is filtered, stay in its second cache.
+  // What a thread takes at once: its sums and what is filtered stay in its second cache.
   static constexpr int MOMENTS = brief<T> && LANES > 8 ? 192 : 96;
   static constexpr int BLOCK = 1536;  // comes in at once, so that what lies between layers does not grow with the clip
-  static constexpr bool separate = !std::is_same<T, float>::value;
-
-  // One moment: `x` as products take it, `sum` as updates are added to it. In float32 both are one.
-  struct Place {
-    T* x;
-    float* sum;
-    void set(int c, Vec v) const {
-      store(sum + c, v);
-      if (separate) store_as(x + c, v);
-    }
-  };
 
   // A ring of as many moments as can wait; the earliest is number 0.
   struct Inputs {
     size_t size = 0, width = 0, begin = 0, held = 0;
-    Array<T> x;
-    Array<float> sum;
+    Array<float> values;
 
     void reserve(size_t size_, size_t width_) {
       size = size_, width = width_;
-      x.resize(size * width);
-      if (separate) sum.resize(size * width);
+      values.resize(size * width);
     }
     size_t at(size_t moment) const {
       const size_t place = begin + moment;
       return place < size ? place : place - size;
     }
-    // How many moments from this one on lie behind each other.
-    size_t run(size_t moment) const { return size - at(moment); }
-    Place operator[](size_t moment) {
-      const size_t place = at(moment) * width;
-      if constexpr (separate) return {&x[place], &sum[place]};
-      else return {&x[place], &x[place]};
-    }
+    float* operator[](size_t moment) { return &values[at(moment) * width]; }
     void silence(size_t moments) {
-      for (; moments; moments--, held++)
-        for (size_t c = 0; c < width; c += LANES) (*this)[held].set(c, Vec{});
+      for (; moments; moments--, held++) std::fill_n((*this)[held], width, 0.0f);
     }
     void release(size_t moments) { begin = at(moments), held -= moments; }
   };
@@ -157,22 +141,21 @@ template <class T> struct Reading : AnyReading {
 
   // What one thread works with.
   struct Bench {
-    Array<float> sums, inputs;
-    Array<T> hidden;
+    Array<float> sums;
+    Array<T> inputs, hidden;
     int moments[MOMENTS];  // counted from the first that the layer can give
   };
 
   // hidden = ReLU(dilated convolution) at moments `from` and later ones.
   void convolve(int layer, int from, int n, Bench& bench) {
     const size_t W = net.width, d = net.dilations[layer];
-    Inputs& in = inputs[layer];
-    bench.sums.resize(n * W);
-    for (int m = 0, some; m < n; m += some) {
-      const size_t t = from + m;
-      some = int(std::min({size_t(n - m), in.run(t), in.run(t + d), in.run(t + 2 * d)}));
-      multiply<T>(net.dilated[layer], {{in[t].x, W, int(W)}, {in[t + d].x, W, int(W)}, {in[t + 2 * d].x, W, int(W)}},
-                  some, &bench.sums[m * W]);
-    }
+    bench.inputs.resize(3 * n * W), bench.sums.resize(n * W);
+    for (int m = 0; m < n; m++)
+      for (int tap = 0; tap < 3; tap++) {
+        const float* x = inputs[layer][from + m + tap * d];
+        for (size_t c = 0; c < W; c += LANES) store_as(&bench.inputs[(3 * m + tap) * W + c], load(x + c));
+      }
+    multiply<T>(net.dilated[layer], {{bench.inputs.data(), 3 * W, int(3 * W)}}, n, bench.sums.data());
     for (int m = 0; m < n; m++) {
       bench.moments[m] = from + m;
       for (size_t c = 0; c < W; c += LANES) {
@@ -189,20 +172,20 @@ template <class T> struct Reading : AnyReading {
     for (size_t q = 0; q < size_t(n); q++) {
       const size_t four = from + q, first = four / d * 4 * d + four % d;
       const float* x[6];
-      for (int i = 0; i < 6; i++) x[i] = inputs[layer][first + i * d].sum;
+      for (int i = 0; i < 6; i++) x[i] = inputs[layer][first + i * d];
       for (int i = 0; i < 4; i++) bench.moments[i * n + q] = int(first + i * d);
       for (size_t c = 0; c < W; c += LANES) {
         Vec v[6];
         for (int i = 0; i < 6; i++) v[i] = load(x[i] + c);
-        const Vec odd = v[3] - 4.0f * v[1], even = v[4] - 4.0f * v[2];
-        const Vec odd2 = 2.0f * (v[3] - v[1]), even2 = v[4] - v[2];
-        float* to = &bench.inputs[q * W + c];
-        store(to, 4.0f * v[0] - 5.0f * v[2] + v[4]);
-        store(to + part, even + odd);
-        store(to + 2 * part, even - odd);
-        store(to + 3 * part, even2 + odd2);
-        store(to + 4 * part, even2 - odd2);
-        store(to + 5 * part, 4.0f * v[1] - 5.0f * v[3] + v[5]);
+        const Vec odd = A * (v[3] - BB * v[1]), even = v[4] - BB * v[2];
+        const Vec odd2 = B * (v[3] - AA * v[1]), even2 = v[4] - AA * v[2];
+        T* to = &bench.inputs[q * W + c];
+        store_as(to, PRODUCT * v[0] - SUM * v[2] + v[4]);
+        store_as(to + part, even + odd);
+        store_as(to + 2 * part, even - odd);
+        store_as(to + 3 * part, even2 + odd2);
+        store_as(to + 4 * part, even2 - odd2);
+        store_as(to + 5 * part, PRODUCT * v[1] - SUM * v[3] + v[5]);
       }
     }
     for (int p = 0; p < 6; p++)
@@ -213,7 +196,8 @@ template <class T> struct Reading : AnyReading {
         for (int p = 0; p < 6; p++) m[p] = load(&bench.sums[p * part + q * W + c]);
         const Vec sum1 = m[1] + m[2], less1 = m[1] - m[2], sum2 = m[3] + m[4], less2 = m[3] - m[4];
         const Vec bias = load(&net.dilated_bias[layer][c]);
-        const Vec out[4] = {m[0] + sum1 + sum2, less1 + 2.0f * less2, sum1 + 4.0f * sum2, less1 + 8.0f * less2 + m[5]};
+        const Vec out[4] = {m[0] + sum1 + sum2, A * less1 + B * less2, AA * sum1 + BB * sum2,
+                            A * AA * less1 + B * BB * less2 + m[5]};
         for (int i = 0; i < 4; i++) {
           const Vec v = out[i] + bias;
           store_as(&bench.hidden[(i * n + q) * W + c], rectified(v));
@@ -226,20 +210,24 @@ template <class T> struct Reading : AnyReading {
     const size_t W = net.width, d = net.dilations[layer];
     const int rows = net.pointwise[layer].rows;
     bench.sums.resize(size_t(n) * rows);
-    multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data());
-    const float* bias = net.pointwise_bias[layer].data();
     Inputs& next = inputs[layer + 1];
+    const auto given = [&](int m) { return next[next.held + bench.moments[m]]; };
+    const auto fetch = [&](int m, int r) {
+      if (r < int(W)) prefetch(given(m) + r, PANEL);
+    };
+    multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data(), nullptr, fetch);
+    const float* bias = net.pointwise_bias[layer].data();
     for (int m = 0; m < n; m++) {
       const float* sum = &bench.sums[size_t(m) * rows];
-      const float* stream = inputs[layer][bench.moments[m] + d].sum;
-      const Place given = next[next.held + bench.moments[m]];
+      const float* stream = inputs[layer][bench.moments[m] + d];
+      float* to = given(m);
       for (size_t c = 0; c < W; c += LANES) {
         Vec more;
         if (net.gated_)
           more = quotient<T>(load(sum + 2 * c) + load(bias + 2 * c),
                              1.0f + exp2<T>(within(load(sum + 2 * c + LANES) + load(bias + 2 * c + LANES), 60)));
         else more = load(sum + c) + load(bias + c);
-        given.set(c, load(stream + c) + more);
+        store(to + c, load(stream + c) + more);
       }
     }
   }
@@ -257,9 +245,8 @@ template <class T> struct Reading : AnyReading {
       static thread_local Bench bench;
       bench.hidden.resize(size_t(MOMENTS) * net.width);
       const int from = piece * most, n = std::min(most, all - from);
-      if constexpr (!separate)
-        if (fours) filter(layer, from, n, bench);
-      if (!fours) convolve(layer, from, n, bench);
+      if (fours) filter(layer, from, n, bench);
+      else convolve(layer, from, n, bench);
       add(layer, fours ? 4 * n : n, bench);
     });
     inputs[layer].release(ready);
@@ -280,7 +267,7 @@ template <class T> struct Reading : AnyReading {
   void average() {
     Inputs& given = inputs[net.layers];
     for (size_t t = 0; t < given.held; t++) {
-      const float* sum = given[t].sum;
+      const float* sum = given[t];
       for (int c = 0; c < net.width; c++) mean[c] += sum[c];
       if (++pooled < net.pool) continue;
       for (int c = 0; c < net.channels; c++) means.push_back(mean[c] / net.pool);
@@ -301,9 +288,9 @@ template <class T> struct Reading : AnyReading {
       const int given = std::max(int(levels.size()) - 2, 0);
       for (int t = 0; t < given; t++, inputs[0].held++)
         for (int c = 0; c < net.width; c += LANES)
-          inputs[0][inputs[0].held].set(
-              c, load(&net.first_bias[c]) + load(&net.taps[0][c]) * levels[t] +
-                     load(&net.taps[1][c]) * levels[t + 1] + load(&net.taps[2][c]) * levels[t + 2]);
+          store(inputs[0][inputs[0].held] + c,
+                load(&net.first_bias[c]) + load(&net.taps[0][c]) * levels[t] + load(&net.taps[1][c]) * levels[t + 1] +
+                    load(&net.taps[2][c]) * levels[t + 2]);
       levels.erase(levels.begin(), levels.begin() + given);
       flow(0, last && to == n, team);
     } while (from < n);

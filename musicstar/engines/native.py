@@ -292,7 +292,7 @@ class NativeEngine:
 
     @property
     def at_once(self) -> int:
-        return self._set.streams_per_thread * self.threads
+        return self._set.streams_per_thread[self._bfloat16] * self.threads
 
     def stream(self, decoder: Decoder) -> NativeStream:
         return NativeStream(self._library, decoder, bfloat16=self._bfloat16)

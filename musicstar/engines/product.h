@@ -107,17 +107,21 @@ template <class T> struct Source {
   int columns;
 };
 
-// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart, or what was BEGUN and W x.
-template <class T, int N, int P, bool BEGUN>
+// Sums begin AFRESH, or from what was BEGUN before, or are KEPT once they are those of the first source.
+enum Sums { AFRESH, BEGUN, KEPT };
+
+// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart; `beside` are the rows of what was begun or is
+// kept, of which these are those from `r` on.
+template <class T, int N, int P, Sums SUMS>
 void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
-          float* out, size_t row, const float* begun) {
+          float* out, size_t row, float* const* beside, int r) {
   constexpr int STEP = Column<T>::STEP, VECTORS = 2 * P;
   Vec sum[VECTORS][N] = {};
-  if constexpr (BEGUN) {
+  if constexpr (SUMS == BEGUN) {
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++)
 #pragma GCC unroll 8
-      for (int v = 0; v < VECTORS; v++) sum[v][n] = load(begun + (first + n) * row + v * LANES);
+      for (int v = 0; v < VECTORS; v++) sum[v][n] = load(beside[first + n] + r + v * LANES);
   }
   for (int s = 0; s < count; s++) {
     const T* x[N];
@@ -142,6 +146,11 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
         }
       }
     }
+    if (SUMS != KEPT || s) continue;
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++)
+#pragma GCC unroll 8
+      for (int v = 0; v < VECTORS; v++) store(beside[first + n] + r + v * LANES, sum[v][n]);
   }
 #pragma GCC unroll 8
   for (int n = 0; n < N; n++)
@@ -150,8 +159,8 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
 }
 
 // Few streams leave accumulators free, which several panels fill; else sums would wait for each other.
-template <class T, int N, bool BEGUN>
-void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first, float* out, const float* begun,
+template <class T, int N, Sums SUMS>
+void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first, float* out, float* const* beside,
             int from, int to, int block, int blocks) {
   constexpr int P = N == 1 ? 4 : N <= 3 ? 2 : 1;
   int columns = 0;
@@ -161,11 +170,11 @@ void panels(const Part<T>& w, const Source<T>* sources, int count, size_t first,
   const int share = PANEL * Column<T>::STEP * sizeof(T) / blocks;
   int r = from;
   for (; r + P * PANEL <= to; r += P * PANEL)
-    tile<T, N, P, BEGUN>(w.panel(r), w.apart, ahead(r + P * PANEL), share, sources, count, first, out + r, w.rows,
-                         BEGUN ? begun + r : nullptr);
+    tile<T, N, P, SUMS>(w.panel(r), w.apart, ahead(r + P * PANEL), share, sources, count, first, out + r, w.rows,
+                        beside, r);
   for (; r < to; r += PANEL)
-    tile<T, N, 1, BEGUN>(w.panel(r), w.apart, ahead(r + PANEL), share, sources, count, first, out + r, w.rows,
-                         BEGUN ? begun + r : nullptr);
+    tile<T, N, 1, SUMS>(w.panel(r), w.apart, ahead(r + PANEL), share, sources, count, first, out + r, w.rows,
+                        beside, r);
 }
 
 #if defined(TILES)
@@ -200,27 +209,34 @@ struct TilesInUse {
 #if defined(TILES)
 // Products by the processor's matrix unit: sixteen streams, sixteen rows and 32 columns at once. A packed panel is two
 // such tiles of weights beside each other. The last tile of streams begins early enough to be full.
-template <bool BEGUN, class Fetch>
+template <Sums SUMS, class Fetch>
 void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfloat16>> sources, int streams,
-                       float* out, const float* begun, Fetch fetch) {
+                       float* out, float* const* beside, Fetch fetch) {
   constexpr int COLUMNS = 32;
   static_assert(PANEL == 2 * TILE, "a panel is two tiles");
   const int full = std::min(streams, TILE);
   shape_tiles(full);
   // Compilers do not know that the unit reads and writes memory: what it reads is there by now, below what it wrote.
   __asm__ volatile("" : : : "memory");
-  const size_t row = size_t(w.rows) * sizeof(float);
+  const size_t row = size_t(w.rows) * sizeof(float), staged_row = PANEL * sizeof(float);
+  // Rows that lie anywhere pass through here, where they lie behind each other.
+  float staged[2 * TILE][PANEL];
   for (int r = 0; r < w.rows; r += PANEL)
     for (int first = 0; first < streams; first += 2 * TILE) {
       const int a = std::min(first, streams - full), b = std::min(first + TILE, streams - full);
       const size_t at_a = size_t(a) * w.rows + r, at_b = size_t(b) * w.rows + r;
       const bfloat16* panel = w.panel(r);
       for (int n = first; n < std::min(first + 2 * TILE, streams); n++) fetch(n, r);
-      if constexpr (BEGUN) {
-        _tile_loadd(0, begun + at_a, row);
-        _tile_loadd(1, begun + at_a + TILE, row);
-        _tile_loadd(2, begun + at_b, row);
-        _tile_loadd(3, begun + at_b + TILE, row);
+      if constexpr (SUMS == BEGUN) {
+        for (int n = 0; n < full; n++) {
+          std::memcpy(staged[n], beside[a + n] + r, staged_row);
+          std::memcpy(staged[TILE + n], beside[b + n] + r, staged_row);
+        }
+        __asm__ volatile("" : : : "memory");
+        _tile_loadd(0, staged[0], staged_row);
+        _tile_loadd(1, staged[0] + TILE, staged_row);
+        _tile_loadd(2, staged[TILE], staged_row);
+        _tile_loadd(3, staged[TILE] + TILE, staged_row);
       } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -240,6 +256,16 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
           _tile_dpbf16ps(2, 5, 6);
           _tile_dpbf16ps(3, 5, 7);
         }
+        if (SUMS != KEPT || &source != sources.begin()) continue;
+        _tile_stored(0, staged[0], staged_row);
+        _tile_stored(1, staged[0] + TILE, staged_row);
+        _tile_stored(2, staged[TILE], staged_row);
+        _tile_stored(3, staged[TILE] + TILE, staged_row);
+        __asm__ volatile("" : : : "memory");
+        for (int n = 0; n < full; n++) {
+          std::memcpy(beside[a + n] + r, staged[n], staged_row);
+          if (a != b) std::memcpy(beside[b + n] + r, staged[TILE + n], staged_row);
+        }
       }
       _tile_stored(0, out + at_a, row);
       _tile_stored(1, out + at_a + TILE, row);
@@ -253,14 +279,14 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
 
 constexpr auto nothing = [](int, int) {};
 
-// out[streams][rows] = W x, or begun[streams][rows] and W x. Weights, the larger part, come by once; all streams pass
-// while a panel is at hand. What will go with a panel's sums, `fetch(stream, first row)` fetches before they are made.
-template <class T, bool BEGUN = false, class Fetch = decltype(nothing)>
+// out[streams][rows] = W x, with `beside` as of `tile`. Weights, the larger part, come by once; all streams pass while
+// a panel is at hand. What will go with a panel's sums, `fetch(stream, first row)` fetches before they are made.
+template <class T, Sums SUMS = AFRESH, class Fetch = decltype(nothing)>
 void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int streams, float* out,
-              const float* begun = nullptr, Fetch fetch = nothing) {
+              float* const* beside = nullptr, Fetch fetch = nothing) {
 #if defined(TILES)
   if constexpr (std::is_same<T, bfloat16>::value) {
-    multiply_in_tiles<BEGUN>(w, given, streams, out, begun, fetch);
+    multiply_in_tiles<SUMS>(w, given, streams, out, beside, fetch);
     return;
   }
 #endif
@@ -273,7 +299,7 @@ void multiply(const Part<T>& w, std::initializer_list<Source<T>> given, int stre
       for (int i = first; i < first + n; i++)
         for (int p = r; p < r + height; p += PANEL) fetch(i, p);
       const auto run = [&](auto width) {
-        panels<T, decltype(width)::value, BEGUN>(w, sources, count, first, out, begun, r, r + height, b, blocks);
+        panels<T, decltype(width)::value, SUMS>(w, sources, count, first, out, beside, r, r + height, b, blocks);
       };
       switch (n) {
         case 1: run(std::integral_constant<int, 1>()); break;
