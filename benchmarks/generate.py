@@ -7,11 +7,12 @@ The naive generator does, sample by sample, what the network's description says:
 inputs, takes two of them through its own convolution, and so on to a softmax that is drawn from.
 
 The machine's limit is the rate of a large matrix product on the same threads, in float32; in bfloat16 where the
-processor has an instruction for it. As work counts what the networks' description asks for, also where an engine gets
-by with less; products with the latents do not count, since they are done once per 50 ms. All engines, the naive
-generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a turn:
-the machine may be shared. With `--engine` another set of instructions plays than the fastest, and PyTorch is asked
-to use no more, in the limit and elsewhere; on AMD's processors it heeds that in bfloat16 only.
+processor has an instruction for it. PyTorch has two libraries for it, of which one serves products, the other
+convolutions of length 1: the faster one counts. As work counts what the networks' description asks for, also where an
+engine gets by with less; products with the latents do not count, since they are done once per 50 ms. All engines, the
+naive generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a
+turn: the machine may be shared. With `--engine` another set of instructions plays than the fastest, and PyTorch is
+asked to use no more, in the limit and elsewhere; on AMD's processors it heeds that in bfloat16 only.
 
 With `--device cuda` all of it, limit and naive generator included, is measured on the GPU; memory is the host's.
 """
@@ -44,7 +45,7 @@ from musicstar.wavenet import Decoder, DecoderConfig, DecoderLayer, Encoder, Enc
 CONFIGURATIONS = {"paper": "wavenet-mixture", "small": "wavenet-small-mixture"}
 # What keeps PyTorch's products to a set of instructions.
 KEPT_TO = {"avx512-bf16": "AVX512_CORE_BF16", "avx512": "AVX512_CORE", "avx2": "AVX2", "portable": "SSE41"}
-NAIVE, LIMIT, LIMIT_BFLOAT16 = "naive", "limit float32", "limit bfloat16"
+NAIVE, FLOAT32, BFLOAT16 = "naive", "float32", "bfloat16"
 MOST_STEPS = 10_000
 COLOURS = ("#8a5a83", "#1f4a5c", "#3f7f86", "#c2703d")
 
@@ -179,12 +180,22 @@ def engines(kind: Kind, threads: int, device: str) -> dict[str, Engine]:
 
 
 def limits(kind: Kind, turn_s: float, device: str) -> dict[str, Runner]:
-    """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions."""
-    a, b = torch.randn(2, 2048, 2048, device=device)
-    found = {LIMIT: Runner(lambda: lambda n: [a @ b for _ in range(n)], turn_s=turn_s)}
-    if device != "cpu" or processors.SETS[processors.runnable()[0] if kind == "auto" else kind].bfloat16:
-        c, d = a.bfloat16(), b.bfloat16()
-        found[LIMIT_BFLOAT16] = Runner(lambda: lambda n: [c @ d for _ in range(n)], turn_s=turn_s)
+    """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions, by precision."""
+    made = torch.randn(2, 2048, 2048, device=device)
+    found = {}
+
+    def take(name: str, multiply: Callable[[], Tensor]) -> None:
+        found[name] = Runner(lambda: lambda n: [multiply() for _ in range(n)], turn_s=turn_s)
+
+    has_bfloat16 = device != "cpu" or processors.SETS[processors.runnable()[0] if kind == "auto" else kind].bfloat16
+    for precision in (FLOAT32, BFLOAT16) if has_bfloat16 else (FLOAT32,):
+        a, b = made.to(getattr(torch, precision))
+        take(f"{precision}, product", partial(torch.mm, a, b))
+        # Of a GPU convolutions may be made of shorter numbers.
+        if device == "cpu":
+            moments, weights = a[None, :, :, None], b[:, :, None, None]
+            channels_last = (one.contiguous(memory_format=torch.channels_last) for one in (moments, weights))
+            take(f"{precision}, convolution", partial(F.conv2d, *channels_last))
     return found
 
 
@@ -241,9 +252,11 @@ def measure(
             spent[name].append(runner.seconds_each())
     speeds = []
     for name in works:
-        limit = LIMIT_BFLOAT16 if "bfloat16" in name and LIMIT_BFLOAT16 in rates else LIMIT
+        precisions = {limit.partition(",")[0] for limit in rates}
+        precision = BFLOAT16 if BFLOAT16 in name and BFLOAT16 in precisions else FLOAT32
+        fastest_s = list(map(min, zip(*(spent[limit] for limit in rates if limit.startswith(precision)), strict=True)))
         work = flops * samples * batch / (2 * 2048**3)
-        share = statistics.median(work * least / s for least, s in zip(spent[limit], spent[name], strict=True))
+        share = statistics.median(work * least / s for least, s in zip(fastest_s, spent[name], strict=True))
         each_s = statistics.median(spent[name])
         rate = samples * batch / each_s
         naively = spent.get(NAIVE)

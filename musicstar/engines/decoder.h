@@ -159,7 +159,7 @@ template <class T> struct Stream : AnyStream {
     size_t moments = 0;
     for (const int dilation : net.dilations) moments += dilation;
     rings.assign(moments * net.width, T(0.0f));
-    if (net.filters) kept.resize(moments * 2 * net.width);
+    if (net.filters) kept.assign(moments * 2 * net.width, 0.0f);
   }
 
   void listen(const float* latents) {
