@@ -7,8 +7,8 @@ The naive generator does, sample by sample, what the network's description says:
 inputs, takes two of them through its own convolution, and so on to a softmax that is drawn from.
 
 The machine's limit is the rate of a large matrix product on the same threads, in float32; in bfloat16 where the
-processor has an instruction for it. PyTorch has two libraries for it, of which one serves products, the other
-convolutions of length 1: the faster one counts. As work counts what the networks' description asks for, also where an
+processor has an instruction for it. Of a product and a convolution of length 1, which PyTorch may leave to different
+libraries, the faster one counts. As work counts what the networks' description asks for, also where an
 engine gets by with less; products with the latents do not count, since they are done once per 50 ms. All engines, the
 naive generator and the limit take turns of a fraction of a second in one run, and ratios are medians of those within a
 turn: the machine may be shared. With `--engine` another set of instructions plays than the fastest, and PyTorch is
@@ -179,24 +179,25 @@ def engines(kind: Kind, threads: int, device: str) -> dict[str, Engine]:
     return found
 
 
-def limits(kind: Kind, turn_s: float, device: str) -> dict[str, Runner]:
-    """Products of two 2048 x 2048 matrices, which are `2 * 2048**3` multiplications and additions, by precision."""
+def limits(kind: Kind, turn_s: float, device: str) -> dict[str, list[Runner]]:
+    """Two 2048 x 2048 matrices multiplied, `2 * 2048**3` multiplications and additions, in some ways by precision."""
     made = torch.randn(2, 2048, 2048, device=device)
-    found = {}
-
-    def take(name: str, multiply: Callable[[], Tensor]) -> None:
-        found[name] = Runner(lambda: lambda n: [multiply() for _ in range(n)], turn_s=turn_s)
-
+    found: dict[str, list[Runner]] = {}
     has_bfloat16 = device != "cpu" or processors.SETS[processors.runnable()[0] if kind == "auto" else kind].bfloat16
     for precision in (FLOAT32, BFLOAT16) if has_bfloat16 else (FLOAT32,):
         a, b = made.to(getattr(torch, precision))
-        take(f"{precision}, product", partial(torch.mm, a, b))
+        ways = [partial(torch.mm, a, b)]
         # Of a GPU convolutions may be made of shorter numbers.
         if device == "cpu":
             moments, weights = a[None, :, :, None], b[:, :, None, None]
             channels_last = (one.contiguous(memory_format=torch.channels_last) for one in (moments, weights))
-            take(f"{precision}, convolution", partial(F.conv2d, *channels_last))
+            ways.append(partial(F.conv2d, *channels_last))
+        found[precision] = [Runner(partial(_repeated, way), turn_s=turn_s) for way in ways]
     return found
+
+
+def _repeated(do: Callable[[], object]) -> Work:
+    return lambda times: [do() for _ in range(times)]
 
 
 def _plays(engine: Engine, decoder: Decoder, batch: int) -> Work:
@@ -232,7 +233,7 @@ def measure(
     size: str,
     batch: int,
     works: Mapping[str, Callable[[], Work]],
-    rates: dict[str, Runner],
+    rates: Mapping[str, list[Runner]],
     *,
     flops: float,
     samples: int,
@@ -245,18 +246,19 @@ def measure(
     `alone_s` is what a sample takes the naive generator at batch 1.
     """
     most = MOST_STEPS if what == "decoder" else 1_000_000
-    runners = rates | {name: Runner(make, turn_s=turn_s, most=most) for name, make in works.items()}
+    runners = {name: Runner(make, turn_s=turn_s, most=most) for name, make in works.items()}
     spent: dict[str, list[float]] = {name: [] for name in runners}
+    fastest: dict[str, list[float]] = {precision: [] for precision in rates}
     for _ in range(turns):
+        for precision, ways in rates.items():
+            fastest[precision].append(min(way.seconds_each() for way in ways))
         for name, runner in runners.items():
             spent[name].append(runner.seconds_each())
     speeds = []
     for name in works:
-        precisions = {limit.partition(",")[0] for limit in rates}
-        precision = BFLOAT16 if BFLOAT16 in name and BFLOAT16 in precisions else FLOAT32
-        fastest_s = list(map(min, zip(*(spent[limit] for limit in rates if limit.startswith(precision)), strict=True)))
+        least_s = fastest[BFLOAT16 if BFLOAT16 in name and BFLOAT16 in rates else FLOAT32]
         work = flops * samples * batch / (2 * 2048**3)
-        share = statistics.median(work * least / s for least, s in zip(fastest_s, spent[name], strict=True))
+        share = statistics.median(work * least / s for least, s in zip(least_s, spent[name], strict=True))
         each_s = statistics.median(spent[name])
         rate = samples * batch / each_s
         naively = spent.get(NAIVE)

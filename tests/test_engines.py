@@ -74,7 +74,7 @@ def case(name: str) -> Case:
 NATIVE = [f"{name}/{precision}" for name in SETS for precision in ("float32", "bfloat16")]
 NATIVE.append("tiles/bfloat16")
 ALL = ["torch", *NATIVE]
-# Layers of so many channels filter.
+# Layers of so many channels filter: `Decoder::WIDE` of decoder.h.
 WIDE = 128
 
 
@@ -122,6 +122,26 @@ def test_company_changes_not_a_bit(name: str, channels: int, monkeypatch: pytest
     together = replay(engine, decoder, codes, latents)
     for few in (1, 2, 3, 5, 7, 8, 16):
         assert torch.equal(replay(engine, decoder, codes[-few:], latents[-few:]), together[-few:])
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_streams_begun_at_different_times_do_not_disturb_each_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one keeps for later in a step others take up, in one band."""
+    engine = case(name).make()
+    monkeypatch.setattr(NativeEngine, "threads", 1)
+    decoder, batch, steps = decoder_of(replace(TINY, channels=WIDE)), 40, 12
+    latents, codes = latents_of(batch, 1), torch.randint(0, 256, (batch, batch // 2 + steps))
+    alone = replay(engine, decoder, codes, latents.expand(-1, -1, 4))
+    streams = [engine.stream(decoder) for _ in codes]
+    for b, stream in enumerate(streams):
+        for step in range(b // 2):
+            engine.play([Ask(stream=stream, latents=latents[b, :, 0], forced=codes[b, step : step + 1])], 1)
+    asks = [
+        Ask(stream=streams[b], latents=latents[b, :, 0], forced=codes[b, b // 2 : b // 2 + steps]) for b in range(batch)
+    ]
+    for b, said in enumerate(engine.play(asks, steps, logits=True)):
+        assert said.logits is not None
+        assert torch.equal(said.logits.t(), alone[b][:, b // 2 : b // 2 + steps])
 
 
 @pytest.mark.parametrize("channels", [TINY.channels, WIDE])
@@ -210,9 +230,9 @@ def test_a_paper_size_encoder_is_read_alike() -> None:
 
 @NEEDS_COMPILER
 def test_threads_are_kept_busy_by_as_many_streams_as_pay() -> None:
-    for bfloat16 in (False, True):
-        engine = NativeEngine("portable", bfloat16=bfloat16, threads=3)
-        assert engine.at_once == 3 * SETS["portable"].streams_per_thread[bfloat16]
+    assert NativeEngine("portable", threads=3).at_once == 3 * SETS["portable"].streams_per_thread
+    of_bfloat16 = NativeEngine("portable", bfloat16=True, threads=3).at_once
+    assert of_bfloat16 == 3 * SETS["portable"].streams_per_thread_bfloat16
 
 
 @NEEDS_COMPILER

@@ -28,8 +28,9 @@ template <class T> struct Decoder : AnyDecoder {
   std::vector<int> dilations;
   Large<T> weights;
   Large<float> weights_of_conditions;
-  // causal: of the past and the present; where layers filter of the present, W + V, and of the difference, W, and again
-  // is -V. out: what is added to the stream, and below it the skip; the last only skips.
+  // causal: W | V, of the past and the present. Where layers filter W + V | W, of the present and of the difference,
+  // and again: -V, of the difference a dilation later. out: what is added to the stream, and below it the skip; the
+  // last only skips.
   std::vector<Packed<T>> causal, again, out;
   std::vector<Array<float>> residual_bias;
   Packed<T> first_skip, hidden, logits;
@@ -150,7 +151,7 @@ int pick(const float* logits, float inverse_temperature, float draw) {
 template <class T> struct Stream : AnyStream {
   const Decoder<T>& net;
   Array<T> rings;     // of each layer its last inputs, as many as its dilation
-  Array<float> kept;  // where layers filter, (W + V) y of every other so many moments
+  Array<float> kept;  // where layers filter, (W + V) y of so many moments, every other time
   Array<float> conditions;
   size_t time = 0;
   int code = START, previous = START;
@@ -159,6 +160,7 @@ template <class T> struct Stream : AnyStream {
     size_t moments = 0;
     for (const int dilation : net.dilations) moments += dilation;
     rings.assign(moments * net.width, T(0.0f));
+    // All of it is written before it is read: zeros only have the memory at hand.
     if (net.filters) kept.assign(moments * 2 * net.width, 0.0f);
   }
 
@@ -185,8 +187,8 @@ template <class T> struct Rows {
 };
 
 // Streams of one decoder on their way together, one step at a time. What a layer remembers of `dilation` ago it knows
-// so many steps ahead: few streams take its products with that for several steps at once, and weights come by once,
-// but where layers filter.
+// so many steps ahead: few streams take its products with that for several steps at once, and weights come by once.
+// Layers that filter take one step at a time.
 template <class T> struct Band {
   static constexpr int AHEAD = 8;
   const Decoder<T>& net;
@@ -290,7 +292,7 @@ template <class T> struct Band {
       const size_t at = size_t(layer) * count + b, moment = before + oldest[at];
       const int row = odd[at] ? --end : keeping++;
       T* heard = rings[b] + moment * W;
-      for (int c = 0; c < W; c += LANES) store_as(past[row] + c, widened(heard + c) - widened(narrow[b] + c));
+      for (int c = 0; c < W; c += LANES) store_as(past[row] + c, load(heard + c) - load(narrow[b] + c));
       copy(heard, narrow[b], W);
       if (!odd[at]) copy(present[row], narrow[b], W);
       who[row] = b, beside[row] = streams[b]->kept.data() + moment * 2 * W;

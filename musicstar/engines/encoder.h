@@ -2,7 +2,8 @@
 //
 // Four outputs of a dilated convolution, a dilation apart from each other, take six products in place of twelve:
 // minimal filtering, F(4, 3) of Winograd 1980, "Arithmetic Complexity of Computations", at 0, +-3/4, +-3/2 and
-// infinity. The usual 0, +-1 and +-2 lose more to bfloat16. A matrix unit is done before all that is prepared.
+// infinity. The usual 0, +-1 and +-2 lose more to bfloat16. A matrix unit takes all twelve in less time than it takes
+// to prepare the six.
 
 #pragma once
 
@@ -21,10 +22,12 @@ struct AnyEncoder {
   virtual ~AnyEncoder() = default;
 };
 
-// Points of minimal filtering, their squares, and what comes of those.
-constexpr float A = 0.75f, B = 1.5f, AA = A * A, BB = B * B, PRODUCT = AA * BB, SUM = AA + BB;
+// Where minimal filtering looks at polynomials, beside 0 and infinity: +-A and +-B.
+struct Points {
+  static constexpr float A = 0.75f, B = 1.5f, AA = A * A, BB = B * B;
+};
 
-template <class T> struct Encoder : AnyEncoder {
+template <class T> struct Encoder : AnyEncoder, Points {
 #if defined(TILES)
   static constexpr int FARTHEST = brief<T> ? 0 : 4096;
 #else
@@ -56,7 +59,7 @@ template <class T> struct Encoder : AnyEncoder {
     for (int i = 0; i < layers; i++) {
       const float* weight = from.next();
       static constexpr double POINTS[5] = {0, A, -A, B, -B};
-      static constexpr double SHARES[5] = {PRODUCT, 2 * AA * (AA - BB), 2 * AA * (AA - BB), 2 * BB * (BB - AA),
+      static constexpr double SHARES[5] = {AA * BB, 2 * AA * (AA - BB), 2 * AA * (AA - BB), 2 * BB * (BB - AA),
                                            2 * BB * (BB - AA)};
       for (int p = 0; p < 6 && filters(i); p++)
         filtered[p][i].pack(weights, C, width, [&](int r, int k) {
@@ -96,8 +99,8 @@ struct AnyReading {
   virtual int read(const uint8_t* codes, int n, bool last, int threads, float* means) = 0;
 };
 
-template <class T> struct Reading : AnyReading {
-  // What a thread takes at once: its sums and what is filtered stay in its second cache.
+template <class T> struct Reading : AnyReading, Points {
+  // What a thread takes at once: its sums and what its products take stay in its second cache.
   static constexpr int MOMENTS = brief<T> && LANES > 8 ? 192 : 96;
   static constexpr int BLOCK = 1536;  // comes in at once, so that what lies between layers does not grow with the clip
 
@@ -180,12 +183,12 @@ template <class T> struct Reading : AnyReading {
         const Vec odd = A * (v[3] - BB * v[1]), even = v[4] - BB * v[2];
         const Vec odd2 = B * (v[3] - AA * v[1]), even2 = v[4] - AA * v[2];
         T* to = &bench.inputs[q * W + c];
-        store_as(to, PRODUCT * v[0] - SUM * v[2] + v[4]);
+        store_as(to, (AA * BB) * v[0] - (AA + BB) * v[2] + v[4]);
         store_as(to + part, even + odd);
         store_as(to + 2 * part, even - odd);
         store_as(to + 3 * part, even2 + odd2);
         store_as(to + 4 * part, even2 - odd2);
-        store_as(to + 5 * part, PRODUCT * v[1] - SUM * v[3] + v[5]);
+        store_as(to + 5 * part, (AA * BB) * v[1] - (AA + BB) * v[3] + v[5]);
       }
     }
     for (int p = 0; p < 6; p++)

@@ -292,7 +292,8 @@ class NativeEngine:
 
     @property
     def at_once(self) -> int:
-        return self._set.streams_per_thread[self._bfloat16] * self.threads
+        each = self._set.streams_per_thread_bfloat16 if self._bfloat16 else self._set.streams_per_thread
+        return each * self.threads
 
     def stream(self, decoder: Decoder) -> NativeStream:
         return NativeStream(self._library, decoder, bfloat16=self._bfloat16)

@@ -25,8 +25,8 @@ constexpr int MOST = 4, NEAR = 3;
 #endif
 
 // A panel is two vectors of rows, MOST streams wide: as many accumulators as registers hold beside the operands. The
-// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2); of two lines for
-// a column one, for processors fetch lines in pairs.
+// next one is fetched meanwhile, to the first cache (3) where two fit into it, else to the second (2); for a column two
+// lines, for it takes no more.
 constexpr int PANEL = 2 * LANES, CLASSES = 256, START = CLASSES;
 
 // `STEP` columns of an activation are multiplied at once. Up to FEW streams wait for weights more than they work.
@@ -110,8 +110,8 @@ template <class T> struct Source {
 // Sums begin AFRESH, or from what was BEGUN before, or are KEPT once they are those of the first source.
 enum Sums { AFRESH, BEGUN, KEPT };
 
-// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart; `beside` are the rows of what was begun or is
-// kept, of which these are those from `r` on.
+// out[n][rows] = W x of N streams, for P panels, which lie `panel` apart. Stream n begins from, or is kept in, the row
+// beside[n], of which the part from `r` on belongs to these panels.
 template <class T, int N, int P, Sums SUMS>
 void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T>* sources, int count, size_t first,
           float* out, size_t row, float* const* beside, int r) {
@@ -131,6 +131,7 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
       // Compilers keep to the order of these, in which registers hold all that is at hand.
       if constexpr (P == 1) {
         __builtin_prefetch(ahead, 0, NEAR);
+        if (share > int(CACHE_LINE)) __builtin_prefetch(ahead + CACHE_LINE, 0, NEAR);
         const auto low = Column<T>::weights(w), high = Column<T>::weights(w + LANES * STEP);
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) {
@@ -230,13 +231,15 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
       if constexpr (SUMS == BEGUN) {
         for (int n = 0; n < full; n++) {
           std::memcpy(staged[n], beside[a + n] + r, staged_row);
-          std::memcpy(staged[TILE + n], beside[b + n] + r, staged_row);
+          if (a != b) std::memcpy(staged[TILE + n], beside[b + n] + r, staged_row);
         }
         __asm__ volatile("" : : : "memory");
         _tile_loadd(0, staged[0], staged_row);
         _tile_loadd(1, staged[0] + TILE, staged_row);
-        _tile_loadd(2, staged[TILE], staged_row);
-        _tile_loadd(3, staged[TILE] + TILE, staged_row);
+        if (a != b) {
+          _tile_loadd(2, staged[TILE], staged_row);
+          _tile_loadd(3, staged[TILE] + TILE, staged_row);
+        }
       } else {
         _tile_zero(0);
         _tile_zero(1);
@@ -259,8 +262,10 @@ void multiply_in_tiles(const Part<bfloat16>& w, std::initializer_list<Source<bfl
         if (SUMS != KEPT || &source != sources.begin()) continue;
         _tile_stored(0, staged[0], staged_row);
         _tile_stored(1, staged[0] + TILE, staged_row);
-        _tile_stored(2, staged[TILE], staged_row);
-        _tile_stored(3, staged[TILE] + TILE, staged_row);
+        if (a != b) {
+          _tile_stored(2, staged[TILE], staged_row);
+          _tile_stored(3, staged[TILE] + TILE, staged_row);
+        }
         __asm__ volatile("" : : : "memory");
         for (int n = 0; n < full; n++) {
           std::memcpy(beside[a + n] + r, staged[n], staged_row);

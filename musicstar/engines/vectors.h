@@ -134,9 +134,7 @@ template <class T> Vec gated(Vec g, Vec s) {
   return quotient<T>(1.0f - es, decides * es + decides);
 }
 
-inline Vec widened(const float* from) { return load(from); }
-
-inline Vec widened(const bfloat16* from) {
+inline Vec load(const bfloat16* from) {
   typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
   return (Vec)(__builtin_convertvector(*reinterpret_cast<const Halves*>(from), Bits) << 16);
 }
