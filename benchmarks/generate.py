@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,13 +31,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.turns import Runner, Work, repeated
 from musicstar.audio import SAMPLE_RATE
 from musicstar.config import load_table
 from musicstar.doctor import processor_name
 from musicstar.engines import processors
 from musicstar.engines.base import Ask, Engine
 from musicstar.engines.choice import EngineConfig, Kind, choose
-from musicstar.engines.unrolled import GRAPH_STEPS, UnrolledEngine
+from musicstar.engines.unrolled import UnrolledEngine
 from musicstar.files import write_whole
 from musicstar.wavenet import Decoder, DecoderConfig, DecoderLayer, Encoder, EncoderConfig, scale
 
@@ -131,45 +131,6 @@ def naive(decoder: Decoder, latents: Tensor) -> Iterator[Tensor]:
         heard = torch.stack([heard[..., 1], scale(code)], 2)
 
 
-Work = Callable[[int], object]
-
-
-class Runner:
-    """Something that can be done any number of times, and how long that takes."""
-
-    def __init__(self, make: Callable[[], Work], *, turn_s: float, most: int = 1_000_000) -> None:
-        resident = resident_mb(reset=True)
-        self._work, self._turn_s, self._most = make(), turn_s, most
-        self.times = max(1, min(most, 4))
-        self.seconds_each()
-        if torch.cuda.is_initialized():
-            self.times = max(self.times, GRAPH_STEPS)
-            self.seconds_each()
-        self.memory_mb = resident_mb(peak=True) - resident
-
-    def seconds_each(self) -> float:
-        """Seconds for one, over as many as last a turn."""
-        began_s = time.perf_counter()
-        self._work(self.times)
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
-        each_s = (time.perf_counter() - began_s) / self.times
-        self.times = max(1, min(self._most, round(self._turn_s / each_s)))
-        return each_s
-
-
-def resident_mb(*, reset: bool = False, peak: bool = False) -> float:
-    """Memory of this process now, or at its most since the last reset; 0 where Linux does not say."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0.0
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["VmHWM" if peak else "VmRSS"].split()[0]) / 1024
-
-
 def engines(kind: Kind, threads: int, device: str) -> dict[str, Engine]:
     """All that run on a device, by name; of the native ones that of a set of instructions."""
     found: dict[str, Engine] = {"torch": UnrolledEngine()}
@@ -192,12 +153,8 @@ def limits(kind: Kind, turn_s: float, device: str) -> dict[str, list[Runner]]:
             moments, weights = a[None, :, :, None], b[:, :, None, None]
             channels_last = (one.contiguous(memory_format=torch.channels_last) for one in (moments, weights))
             ways.append(partial(F.conv2d, *channels_last))
-        found[precision] = [Runner(partial(_repeated, way), turn_s=turn_s) for way in ways]
+        found[precision] = [Runner(partial(repeated, way), turn_s=turn_s) for way in ways]
     return found
-
-
-def _repeated(do: Callable[[], object]) -> Work:
-    return lambda times: [do() for _ in range(times)]
 
 
 def _plays(engine: Engine, decoder: Decoder, batch: int) -> Work:

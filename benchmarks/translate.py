@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.generate import resident_mb
+from benchmarks.turns import resident_mb
 from musicstar import audio, backbones
 from musicstar.audio import SAMPLE_RATE, Clip
 from musicstar.config import load_table

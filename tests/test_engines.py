@@ -231,8 +231,6 @@ def test_a_paper_size_encoder_is_read_alike() -> None:
 @NEEDS_COMPILER
 def test_threads_are_kept_busy_by_as_many_streams_as_pay() -> None:
     assert NativeEngine("portable", threads=3).at_once == 3 * SETS["portable"].streams_per_thread
-    of_bfloat16 = NativeEngine("portable", bfloat16=True, threads=3).at_once
-    assert of_bfloat16 == 3 * SETS["portable"].streams_per_thread_bfloat16
 
 
 @NEEDS_COMPILER

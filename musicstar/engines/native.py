@@ -292,8 +292,7 @@ class NativeEngine:
 
     @property
     def at_once(self) -> int:
-        each = self._set.streams_per_thread_bfloat16 if self._bfloat16 else self._set.streams_per_thread
-        return each * self.threads
+        return self._set.streams_per_thread * self.threads
 
     def stream(self, decoder: Decoder) -> NativeStream:
         return NativeStream(self._library, decoder, bfloat16=self._bfloat16)

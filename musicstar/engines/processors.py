@@ -16,16 +16,14 @@ class InstructionSet:
     needs : as Linux lists them in /proc/cpuinfo
     flags : of the compiler
     bfloat16 : whether products of bfloat16 have an instruction of their own; elsewhere they are slower than float32
-    streams_per_thread, streams_per_thread_bfloat16 : so many are played at once before more gain nothing: more of them
-        are worth the weights that come by for each sample where a thread is fast for its memory, fewer where weights
-        are half as large
+    streams_per_thread : so many are played at once before more gain nothing: the faster a thread works for its memory,
+        the more of them are worth the weights that come by for each sample
     """
 
     needs: frozenset[str]
     flags: tuple[str, ...]
     bfloat16: bool = False
     streams_per_thread: int = 8
-    streams_per_thread_bfloat16: int = 8
 
 
 _AVX2 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
@@ -37,12 +35,14 @@ SETS = {
         ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
         bfloat16=True,
         streams_per_thread=16,
-        streams_per_thread_bfloat16=16,
     ),
     "avx512-bf16": InstructionSet(
-        _AVX512 | {"avx512_bf16"}, ("-march=x86-64-v4", "-mavx512bf16"), bfloat16=True, streams_per_thread_bfloat16=6
+        _AVX512 | {"avx512_bf16"},
+        ("-march=x86-64-v4", "-mavx512bf16"),
+        bfloat16=True,
+        streams_per_thread=6,
     ),
-    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",), streams_per_thread=16, streams_per_thread_bfloat16=16),
+    "avx512": InstructionSet(_AVX512, ("-march=x86-64-v4",), streams_per_thread=16),
     "avx2": InstructionSet(_AVX2, ("-march=x86-64-v3",)),
     "portable": InstructionSet(frozenset(), ()),
 }
