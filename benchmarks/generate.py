@@ -22,6 +22,7 @@ import json
 import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -160,10 +161,13 @@ def limits(kind: Kind, turn_s: float, device: str) -> dict[str, list[Runner]]:
 def _plays(engine: Engine, decoder: Decoder, batch: int) -> Work:
     streams = [engine.stream(decoder) for _ in range(batch)]
     latents, draws = torch.randn(batch, decoder.config.latent_channels), torch.rand(batch, MOST_STEPS)
+    players = ThreadPoolExecutor(engine.players)
 
     def work(steps: int) -> None:
         asks = [Ask(stream=s, latents=z, draws=u[:steps]) for s, z, u in zip(streams, latents, draws, strict=True)]
-        engine.play(asks, steps)
+        hands = [hand for i in range(engine.players) if (hand := asks[i :: engine.players])]
+        # Of other threads PyTorch would have teams of their own, which get into each other's way.
+        list((players.map if len(hands) > 1 else map)(engine.play, hands, [steps] * len(hands)))
 
     return work
 

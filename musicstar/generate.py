@@ -20,12 +20,11 @@ from musicstar.engines.choice import engine_for
 from musicstar.wavenet import Decoder
 
 # A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
-TURN_S = 0.12
+TURN_S, FIRST_STEPS = 0.12, 16
 # Past so many streams, or those that an engine is busy with, a step costs as much more as there are more of them; the
 # rest wait.
 TOGETHER = 64
 FIRST_HEARD_S = 1.0
-LONGEST_WAIT_S = 1.0
 SHORTEST_CHUNK_S = 0.3
 # Of a decoder with more a processor's caches hold too little to find it there a sample later.
 CACHED_WEIGHTS = 1_000_000
@@ -70,11 +69,14 @@ class Playing:
     Attributes
     ----------
     codes : Tensor[N * pool], uint8 mu-law codes; those up to `done` are there
-    failure : what broke off a turn of it, in words; empty where nothing did
+    steps : how many are to be made in its next turn, at most
+    busy : whether it has its turn just now
+    failure : what broke off a turn of it
     """
 
     def __init__(self, line: Line, engine: Engine) -> None:
-        self.line, self.done, self.failure = line, 0, ""
+        self.line, self.done, self.steps, self.busy = line, 0, FIRST_STEPS, False
+        self.failure: BaseException | None = None
         self.codes = torch.empty(line.samples, dtype=torch.uint8)
         self._stream: Any = engine.stream(line.decoder)
         seed = int(np.random.SeedSequence(line.seed).generate_state(1, np.uint64)[0] >> 1)
@@ -89,6 +91,11 @@ class Playing:
     def left_in_frame(self) -> int:
         """How many samples follow the present latents."""
         return self.line.decoder.config.pool - self.done % self.line.decoder.config.pool
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be carried on, and nobody does."""
+        return self.left > 0 and not self.busy and not self.failure
 
     def ask(self, steps: int) -> Ask[object]:
         """What it asks of its engine, for `steps` of the samples that are left in the frame."""
@@ -120,25 +127,27 @@ class Playing:
 
 
 class Ensemble:
-    """Lines that an engine plays side by side, of any number of callers, each in a thread of its own."""
+    """Lines that an engine plays side by side, of any number of callers, each in a thread of its own.
+
+    Players, as many threads as the engine says, take turns with lines that nobody plays just now, those that have
+    waited longest before others of their decoder. So none waits for another, and no line for long.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._steps = 16
         self._playing: list[Playing] = []
-        # Whoever holds the first carries on all that is there; the others wait for what comes of it.
-        self._turning = threading.Lock()
+        self._players = 0
         self._changed = threading.Condition()
 
     def play(self, lines: Sequence[Line], more: More | None, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
-        """Carry lines on until they are done, no more of them at once than pays, and others' by the way.
+        """Have lines carried on until they are done, no more of them at once than pays.
 
         `tell` hears of those that have begun.
 
         Raises
         ------
         RuntimeError
-            What another caller's turn was broken off by; one's own is raised as it is.
+            A turn was broken off, by what it says.
         """
         waiting, playing, told = deque(lines), list[Playing](), 0
         together = max(TOGETHER, self._engine.at_once)
@@ -160,19 +169,12 @@ class Ensemble:
                     while waiting and sum(1 for one in playing if one.left) < together:
                         playing.append(Playing(waiting.popleft(), self._engine))
                         self._playing.append(playing[-1])
-                    # An interruption may take the last word of a turn along, so nobody waits for ever.
-                    self._changed.wait_for(lambda: is_news() or not self._turning.locked(), timeout=LONGEST_WAIT_S)
-                if not is_news():
-                    try:
-                        with self._turning:
-                            if not is_news():
-                                self._turn()
-                    finally:
-                        with self._changed:
-                            self._changed.notify_all()
+                    self._summon()
+                    self._changed.wait_for(is_news)
                 for one in playing:
                     if one.failure:
-                        raise RuntimeError(f"what was played beside others was broken off ({one.failure})")
+                        broken = f"{type(one.failure).__name__}: {one.failure}"
+                        raise RuntimeError(f"what was played was broken off ({broken})") from one.failure
                     if not more and not one.left:
                         one.forget()
                 told = sum(one.done for one in playing)
@@ -180,25 +182,63 @@ class Ensemble:
         finally:
             with self._changed:
                 self._playing = [one for one in self._playing if one not in playing]
+                self._changed.wait_for(lambda: not any(one.busy for one in playing))
         return [one.codes for one in playing]
 
-    def _turn(self) -> None:
-        """Carry on whoever is there. What breaks it off is told to all: nobody knows how far their streams came."""
-        with self._changed:
-            self._playing = [one for one in self._playing if one.left and not one.failure]
-            playing = list(self._playing)
-        try:
-            steps = min(self._steps, *(one.left_in_frame for one in playing))
-            began_s = time.monotonic()
-            asks = [one.ask(steps) for one in playing]
-            for one, said in zip(playing, self._engine.play(asks, steps), strict=True):
-                one.take(said)
-            spent_s = time.monotonic() - began_s
-            self._steps = max(1, min(2 * self._steps, int(steps * TURN_S / max(spent_s, 1e-6))))
-        except BaseException as error:
-            for one in playing:
-                one.failure = f"{type(error).__name__}: {error}"
-            raise
+    def _summon(self) -> None:
+        """Have another player begin where lines wait; it has others follow."""
+        if self._players < self._engine.players and any(one.waits for one in self._playing):
+            self._players += 1
+            try:
+                threading.Thread(target=self._carry, daemon=True).start()
+            except RuntimeError:  # no more threads are to be had; those there are play all
+                self._players -= 1
+                if not self._players:
+                    raise
+
+    @torch.inference_mode()
+    def _carry(self) -> None:
+        """A player: takes turns for as long as lines wait."""
+        while True:
+            with self._changed:
+                hand, turn_s = self._hand()
+                for one in hand:
+                    one.busy = True
+                if not hand:
+                    self._players -= 1
+                    return
+                self._summon()
+            failure = None
+            try:
+                self._turn(hand, turn_s)
+            except BaseException as error:  # noqa: BLE001  told to all: nobody knows how far their streams came
+                failure = error
+            with self._changed:
+                for one in hand:
+                    one.busy, one.failure = False, failure
+                self._changed.notify_all()
+
+    def _hand(self) -> tuple[list[Playing], float]:
+        """What a player takes next, of one decoder, and for about how long, so that all lines come up in `TURN_S`."""
+        self._playing = [one for one in self._playing if one.left and not one.failure]
+        waiting = [one for one in self._playing if one.waits]
+        if not waiting:
+            return [], 0.0
+        share = math.ceil(len(self._playing) / self._engine.players)
+        hand = [one for one in waiting if one.line.decoder is waiting[0].line.decoder][:share]
+        self._playing = [one for one in self._playing if one not in hand] + hand
+        return hand, TURN_S * min(1.0, len(hand) * self._engine.players / len(self._playing))
+
+    def _turn(self, hand: Sequence[Playing], turn_s: float) -> None:
+        """Carry some lines on."""
+        steps = min(min(one.steps, one.left_in_frame) for one in hand)
+        began_s = time.monotonic()
+        asks = [one.ask(steps) for one in hand]
+        for one, said in zip(hand, self._engine.play(asks, steps), strict=True):
+            one.take(said)
+        possible = int(steps * turn_s / max(time.monotonic() - began_s, 1e-6))
+        for one in hand:
+            one.steps = max(1, min(2 * one.steps, possible))
 
 
 # One for each engine of this process, of which there are few.

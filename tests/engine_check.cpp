@@ -33,16 +33,13 @@ double decode(int bfloat, int C, int S, int streams, int threads) {
   std::vector<float> latents(latent, 0.5f), draws(steps, 0.25f), logits(size_t(streams) * steps * 256);
   std::vector<uint8_t> codes(size_t(streams) * steps);
   std::vector<Item> items;
-  std::vector<int32_t> bands;
   for (int i = 0; i < streams; i++) {
     const float* drawn = i % 2 ? draws.data() : nullptr;
     items.push_back({stream_new(bfloat, decoder), latents.data(), drawn, nullptr, &codes[size_t(i) * steps],
                      &logits[size_t(i) * steps * 256], 1.0f});
-    if (i % 18 == 0) bands.push_back(0);
-    bands.back()++;
   }
   for (int again = 0; again < 2; again++)
-    if (play(items.data(), bands.data(), int(bands.size()), steps, threads)) return -1;
+    Team(threads).share(streams, 18, 18, [&](int from, int n) { play(&items[from], n, steps); });
   double sum = 0;
   for (const float v : logits) sum += v;
   for (const Item& item : items) stream_free(item.stream);

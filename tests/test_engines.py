@@ -230,7 +230,9 @@ def test_a_paper_size_encoder_is_read_alike() -> None:
 
 @NEEDS_COMPILER
 def test_threads_are_kept_busy_by_as_many_streams_as_pay() -> None:
-    assert NativeEngine("portable", threads=3).at_once == 3 * SETS["portable"].streams_per_thread
+    engine = NativeEngine("portable", threads=3)
+    assert engine.players == 3
+    assert engine.at_once == 3 * SETS["portable"].streams_per_thread
 
 
 @NEEDS_COMPILER

@@ -60,6 +60,10 @@ class Engine(Protocol):
     name: str
 
     @property
+    def players(self) -> int:
+        """How many threads may play at once, each its own streams; one more would gain nothing."""
+
+    @property
     def at_once(self) -> int:
         """How many streams keep it busy."""
 
@@ -67,7 +71,7 @@ class Engine(Protocol):
         """A new clip."""
 
     def play(self, asks: Sequence[Ask[Any]], steps: int, *, logits: bool = False) -> list[Said]:
-        """Carry streams on by `steps` samples each, in which their latents do not change.
+        """Carry streams on by `steps` samples each, in which their latents do not change; by the calling thread.
 
         Raises
         ------

@@ -240,14 +240,12 @@ template <class T> struct Reading : AnyReading, Points {
     const int d = net.dilations[layer], waiting = std::max(int(inputs[layer].held) - 2 * d, 0);
     const int fours = net.filters(layer) ? std::min(waiting, std::max(4 * d, BLOCK)) / (4 * d) * d : 0;
     const int others = fours || (net.filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
-    const int all = fours + others, ready = 4 * fours + others, each = (all + team.size() - 1) / team.size();
+    const int all = fours + others, ready = 4 * fours + others;
     if (!ready) return 0;
-    const int most = std::min(fours ? MOMENTS / 4 : MOMENTS, (each + MOST - 1) / MOST * MOST);
-    team.share((all + most - 1) / most, [&](int piece) {
+    team.share(all, MOST, fours ? MOMENTS / 4 : MOMENTS, [&](int from, int n) {
       const TilesInUse tiles;
       static thread_local Bench bench;
       bench.hidden.resize(size_t(MOMENTS) * net.width);
-      const int from = piece * most, n = std::min(most, all - from);
       if (fours) filter(layer, from, n, bench);
       else convolve(layer, from, n, bench);
       add(layer, fours ? 4 * n : n, bench);

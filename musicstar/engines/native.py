@@ -264,7 +264,7 @@ class NativeStream(_Made):
 
 
 class NativeEngine:
-    """Streams of one decoder go in bands, each band on a thread.
+    """Streams of one decoder go side by side.
 
     Parameters
     ----------
@@ -291,6 +291,10 @@ class NativeEngine:
         return self._threads or torch.get_num_threads()
 
     @property
+    def players(self) -> int:
+        return self.threads
+
+    @property
     def at_once(self) -> int:
         return self._set.streams_per_thread * self.threads
 
@@ -308,38 +312,27 @@ class NativeEngine:
             kept.append(tensor.to("cpu", dtype).contiguous())
             return kept[-1].data_ptr()
 
-        bands = self._bands(asks)
-        items = (_Item * len(asks))(
-            *(
-                _Item(
-                    asks[i].stream.pointer,
-                    address(asks[i].latents),
-                    address(asks[i].draws),
-                    address(asks[i].forced, torch.uint8),
-                    codes[i].data_ptr(),
-                    None if odds is None else odds[i].data_ptr(),
-                    1.0 / max(asks[i].temperature, COLDEST),
-                )
-                for band in bands
-                for i in band
-            )
-        )
-        sizes = (ctypes.c_int32 * len(bands))(*map(len, bands))
-        if self._library.functions.play(items, sizes, len(bands), steps, self.threads):
-            raise MemoryError("there is no memory for so many streams of a WaveNet at once")
-        return [Said(codes[i].long(), None if odds is None else odds[i]) for i in range(len(asks))]
-
-    def _bands(self, asks: Sequence[Ask[NativeStream]]) -> list[list[int]]:
-        """Which asks go together: those of one decoder, parted as far as keeps all threads busy; the largest first."""
         together: dict[_Made, list[int]] = {}
         for i, ask in enumerate(asks):
             together.setdefault(ask.stream.network, []).append(i)
-        most = -(-len(asks) // self.threads)
-        bands = []
         for members in together.values():
-            parts = -(-len(members) // most)
-            bands += [members[part::parts] for part in range(parts)]
-        return sorted(bands, key=len, reverse=True)
+            items = (_Item * len(members))(
+                *(
+                    _Item(
+                        asks[i].stream.pointer,
+                        address(asks[i].latents),
+                        address(asks[i].draws),
+                        address(asks[i].forced, torch.uint8),
+                        codes[i].data_ptr(),
+                        None if odds is None else odds[i].data_ptr(),
+                        1.0 / max(asks[i].temperature, COLDEST),
+                    )
+                    for i in members
+                )
+            )
+            if self._library.functions.play(items, len(members), steps):
+                raise MemoryError("there is no memory for so many streams of a WaveNet at once")
+        return [Said(codes[i].long(), None if odds is None else odds[i]) for i in range(len(asks))]
 
     def encode(self, encoder: Encoder, blocks: Iterable[Tensor]) -> Tensor:
         network = self._library.network(encoder, bfloat16=self._encoder_bfloat16)

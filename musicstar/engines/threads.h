@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
@@ -30,18 +31,25 @@ class Team {
 
   int size() const { return 1 + int(others.size()); }
 
-  // Calls work(0), ..., work(pieces - 1), each once.
-  template <class Work> void share(int pieces, Work work) {
+  // Calls work(from, n) for parts that are together 0 to `all`, each of `most` or, towards the end, fewer, so that none
+  // waits long for another; all but the last are multiples of `grain`.
+  template <class Work> void share(int all, int grain, int most, Work work) {
     std::atomic<int> next{0};
     std::atomic<bool> failed{false};
     auto run = [&]() noexcept {
       try {
-        for (int piece; (piece = next++) < pieces;) work(piece);
+        for (int from = next, n; from < all;) {
+          const int fair = ((all - from) / (2 * size()) + grain - 1) / grain * grain;
+          n = std::min(all - from, std::min(most, std::max(grain, fair)));
+          if (!next.compare_exchange_weak(from, from + n)) continue;
+          work(from, n);
+          from = next;
+        }
       } catch (const std::bad_alloc&) {
         failed = true;
       }
     };
-    if (pieces > 1) begin([](void* run_) { (*static_cast<decltype(run)*>(run_))(); }, &run);
+    if (all > grain) begin([](void* run_) { (*static_cast<decltype(run)*>(run_))(); }, &run);
     run();
     await(ended, [&] { return !busy; });
     if (failed) throw std::bad_alloc();

@@ -39,7 +39,7 @@ class UnrolledEngine:
     """Streams of one decoder go together, on the device where its weights are."""
 
     name = "torch"
-    at_once = 64
+    players, at_once = 1, 64
 
     def stream(self, decoder: Decoder) -> UnrolledStream:
         return UnrolledStream(decoder)

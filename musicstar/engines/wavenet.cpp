@@ -5,9 +5,6 @@
 #include "encoder.h"
 #include "threads.h"
 
-#include <algorithm>
-#include <vector>
-
 #if defined(__AMX_BF16__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -48,13 +45,9 @@ void* stream_new(int bfloat, void* decoder) try {
 
 void stream_free(void* stream) { delete static_cast<AnyStream*>(stream); }
 
-// Bands of `sizes` items each, all of one decoder, `steps` steps; -1 where memory ran out.
-int play(const Item* items, const int32_t* sizes, int count, int steps, int threads) try {
-  std::vector<const Item*> bands;
-  for (int i = 0; i < count; items += sizes[i++]) bands.push_back(items);
-  Team(std::min(threads, count)).share(count, [&](int i) {
-    static_cast<AnyStream*>(bands[i]->stream)->play(bands[i], sizes[i], steps);
-  });
+// Streams of one decoder, `steps` steps; -1 where memory ran out.
+int play(const Item* items, int count, int steps) try {
+  static_cast<AnyStream*>(items[0].stream)->play(items, count, steps);
   return 0;
 } catch (const std::bad_alloc&) {
   return -1;
