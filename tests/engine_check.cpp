@@ -39,7 +39,7 @@ double decode(int bfloat, int C, int S, int streams, int threads) {
                      &logits[size_t(i) * steps * 256], 1.0f});
   }
   for (int again = 0; again < 2; again++)
-    Team(threads).share(streams, 18, 18, [&](int from, int n) { play(&items[from], n, steps); });
+    Team(threads).share(streams, 18, 18, [&](int, int from, int n) { play(&items[from], n, steps); });
   double sum = 0;
   for (const float v : logits) sum += v;
   for (const Item& item : items) stream_free(item.stream);

@@ -291,10 +291,11 @@ template <class T> struct Band {
     for (int b = 0; b < count; b++) {
       const size_t at = size_t(layer) * count + b, moment = before + oldest[at];
       const int row = odd[at] ? --end : keeping++;
-      T* heard = rings[b] + moment * W;
-      for (int c = 0; c < W; c += LANES) store_as(past[row] + c, load(heard + c) - load(narrow[b] + c));
-      copy(heard, narrow[b], W);
-      if (!odd[at]) copy(present[row], narrow[b], W);
+      T *heard = rings[b] + moment * W, *less = past[row];
+      const T* now = narrow[b];
+      for (int c = 0, width = W; c < width; c += LANES) store_as(less + c, load(heard + c) - load(now + c));
+      copy(heard, now, W);
+      if (!odd[at]) copy(present[row], now, W);
       who[row] = b, beside[row] = streams[b]->kept.data() + moment * 2 * W;
       if (++oldest[at] == dilation) oldest[at] = 0, odd[at] = !odd[at];
       if (layer + 1 == net.layers) continue;
@@ -315,7 +316,7 @@ template <class T> struct Band {
     for (int row = 0; row < count; row++) {
       const float *sum = &sums.values[size_t(row) * 2 * W], *more = condition(layer, who[row]);
       T* to = z[who[row]];
-      for (int c = 0; c < W; c += LANES)
+      for (int c = 0, width = W; c < width; c += LANES)
         store_as(to + c, gated<T>(load(sum + 2 * c) + load(more + 2 * c),
                                   load(sum + 2 * c + LANES) + load(more + 2 * c + LANES)));
     }
@@ -326,14 +327,18 @@ template <class T> struct Band {
     const Packed<T>& out = net.out[layer];
     const int stream_rows = out.rows - net.skip;
     multiply<T>(out, {z}, count, sums.values.data());
+    const float* bias = net.residual_bias[layer].data();
     for (int b = 0; b < count; b++) {
       const float* sum = &sums.values[size_t(b) * out.rows];
+      float *stream = x[b], *skip = skips[b];
+      T* taken = narrow[b];
       for (int c = 0; c < stream_rows; c += LANES) {
-        const Vec v = load(x[b] + c) + load(sum + c) + load(&net.residual_bias[layer][c]);
-        store(x[b] + c, v);
-        store_as(narrow[b] + c, v);
+        const Vec v = load(stream + c) + load(sum + c) + load(bias + c);
+        store(stream + c, v);
+        store_as(taken + c, v);
       }
-      for (int r = 0; r < net.skip; r += LANES) store(skips[b] + r, load(skips[b] + r) + load(sum + stream_rows + r));
+      sum += stream_rows;
+      for (int r = 0, rows = net.skip; r < rows; r += LANES) store(skip + r, load(skip + r) + load(sum + r));
     }
   }
 

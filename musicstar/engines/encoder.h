@@ -149,6 +149,8 @@ template <class T> struct Reading : AnyReading, Points {
     int moments[MOMENTS];  // counted from the first that the layer can give
   };
 
+  std::vector<Bench> benches;
+
   // hidden = ReLU(dilated convolution) at moments `from` and later ones.
   void convolve(int layer, int from, int n, Bench& bench) {
     const size_t W = net.width, d = net.dilations[layer];
@@ -156,15 +158,15 @@ template <class T> struct Reading : AnyReading, Points {
     for (int m = 0; m < n; m++)
       for (int tap = 0; tap < 3; tap++) {
         const float* x = inputs[layer][from + m + tap * d];
-        for (size_t c = 0; c < W; c += LANES) store_as(&bench.inputs[(3 * m + tap) * W + c], load(x + c));
+        T* to = &bench.inputs[(3 * m + tap) * W];
+        for (size_t c = 0; c < W; c += LANES) store_as(to + c, load(x + c));
       }
     multiply<T>(net.dilated[layer], {{bench.inputs.data(), 3 * W, int(3 * W)}}, n, bench.sums.data());
     for (int m = 0; m < n; m++) {
       bench.moments[m] = from + m;
-      for (size_t c = 0; c < W; c += LANES) {
-        const Vec v = load(&bench.sums[m * W + c]) + load(&net.dilated_bias[layer][c]);
-        store_as(&bench.hidden[m * W + c], rectified(v));
-      }
+      const float *sum = &bench.sums[m * W], *bias = net.dilated_bias[layer].data();
+      T* to = &bench.hidden[m * W];
+      for (size_t c = 0; c < W; c += LANES) store_as(to + c, rectified(load(sum + c) + load(bias + c)));
     }
   }
 
@@ -177,12 +179,13 @@ template <class T> struct Reading : AnyReading, Points {
       const float* x[6];
       for (int i = 0; i < 6; i++) x[i] = inputs[layer][first + i * d];
       for (int i = 0; i < 4; i++) bench.moments[i * n + q] = int(first + i * d);
+      T* row = &bench.inputs[q * W];
       for (size_t c = 0; c < W; c += LANES) {
         Vec v[6];
         for (int i = 0; i < 6; i++) v[i] = load(x[i] + c);
         const Vec odd = A * (v[3] - BB * v[1]), even = v[4] - BB * v[2];
         const Vec odd2 = B * (v[3] - AA * v[1]), even2 = v[4] - AA * v[2];
-        T* to = &bench.inputs[q * W + c];
+        T* to = row + c;
         store_as(to, (AA * BB) * v[0] - (AA + BB) * v[2] + v[4]);
         store_as(to + part, even + odd);
         store_as(to + 2 * part, even - odd);
@@ -193,19 +196,22 @@ template <class T> struct Reading : AnyReading, Points {
     }
     for (int p = 0; p < 6; p++)
       multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n, &bench.sums[p * part]);
-    for (size_t q = 0; q < size_t(n); q++)
+    const float* bias = net.dilated_bias[layer].data();
+    for (size_t q = 0; q < size_t(n); q++) {
+      const float* sum = &bench.sums[q * W];
+      T* to = &bench.hidden[q * W];
       for (size_t c = 0; c < W; c += LANES) {
         Vec m[6];
-        for (int p = 0; p < 6; p++) m[p] = load(&bench.sums[p * part + q * W + c]);
+        for (int p = 0; p < 6; p++) m[p] = load(sum + p * part + c);
         const Vec sum1 = m[1] + m[2], less1 = m[1] - m[2], sum2 = m[3] + m[4], less2 = m[3] - m[4];
-        const Vec bias = load(&net.dilated_bias[layer][c]);
         const Vec out[4] = {m[0] + sum1 + sum2, A * less1 + B * less2, AA * sum1 + BB * sum2,
                             A * AA * less1 + B * BB * less2 + m[5]};
         for (int i = 0; i < 4; i++) {
-          const Vec v = out[i] + bias;
-          store_as(&bench.hidden[(i * n + q) * W + c], rectified(v));
+          const Vec v = out[i] + load(bias + c);
+          store_as(to + i * part + c, rectified(v));
         }
       }
+    }
   }
 
   // What the layer gives at the `n` moments of the bench, to the next one.
@@ -220,13 +226,14 @@ template <class T> struct Reading : AnyReading, Points {
     };
     multiply<T>(net.pointwise[layer], {{bench.hidden.data(), W, int(W)}}, n, bench.sums.data(), nullptr, fetch);
     const float* bias = net.pointwise_bias[layer].data();
+    const bool gated = net.gated_;
     for (int m = 0; m < n; m++) {
       const float* sum = &bench.sums[size_t(m) * rows];
       const float* stream = inputs[layer][bench.moments[m] + d];
       float* to = given(m);
       for (size_t c = 0; c < W; c += LANES) {
         Vec more;
-        if (net.gated_)
+        if (gated)
           more = quotient<T>(load(sum + 2 * c) + load(bias + 2 * c),
                              1.0f + exp2<T>(within(load(sum + 2 * c + LANES) + load(bias + 2 * c + LANES), 60)));
         else more = load(sum + c) + load(bias + c);
@@ -242,9 +249,9 @@ template <class T> struct Reading : AnyReading, Points {
     const int others = fours || (net.filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
     const int all = fours + others, ready = 4 * fours + others;
     if (!ready) return 0;
-    team.share(all, MOST, fours ? MOMENTS / 4 : MOMENTS, [&](int from, int n) {
+    team.share(all, MOST, fours ? MOMENTS / 4 : MOMENTS, [&](int who, int from, int n) {
       const TilesInUse tiles;
-      static thread_local Bench bench;
+      Bench& bench = benches[who];
       bench.hidden.resize(size_t(MOMENTS) * net.width);
       if (fours) filter(layer, from, n, bench);
       else convolve(layer, from, n, bench);
@@ -280,6 +287,7 @@ template <class T> struct Reading : AnyReading, Points {
 
   int read(const uint8_t* codes, int n, bool last, int threads, float* means_) override {
     Team team(threads);
+    benches.resize(team.size());
     means.clear();
     int from = 0;
     do {

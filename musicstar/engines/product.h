@@ -124,29 +124,46 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
       for (int v = 0; v < VECTORS; v++) sum[v][n] = load(beside[first + n] + r + v * LANES);
   }
   for (int s = 0; s < count; s++) {
-    const T* x[N];
-    for (int n = 0; n < N; n++) x[n] = sources[s].x + (first + n) * sources[s].apart;
-#pragma GCC unroll 4
-    for (int k = 0; k < sources[s].columns; k += STEP, w += PANEL * STEP, ahead += share) {
-      // Compilers keep to the order of these, in which registers hold all that is at hand.
+    // A pointer for every four rows, from which the others are once, twice, and thrice as far: a pointer for each were
+    // more than there are registers, and to fetch one takes a turn of those that multiply.
+    size_t apart = sources[s].apart, thrice = 3 * apart;
+    const T* x[(N + 3) / 4];
+    for (int i = 0; i < (N + 3) / 4; i++) x[i] = sources[s].x + (first + 4 * i) * apart;
+    __asm__("" : "+r"(apart), "+r"(thrice));  // else compilers make pointers of them
+    const auto row = [&](int n) { return x[n / 4] + (n % 4 == 3 ? thrice : n % 4 * apart); };
+    // Compilers keep to the order of these, in which registers hold all that is at hand.
+    const auto column = [&](int k) {
+      const T* at = w + k * PANEL;
       if constexpr (P == 1) {
         __builtin_prefetch(ahead, 0, NEAR);
-        if (share > int(CACHE_LINE)) __builtin_prefetch(ahead + CACHE_LINE, 0, NEAR);
-        const auto low = Column<T>::weights(w), high = Column<T>::weights(w + LANES * STEP);
+        if (PANEL * STEP * sizeof(T) > CACHE_LINE) __builtin_prefetch(ahead + CACHE_LINE, 0, NEAR);
+        ahead += share;
+        const auto low = Column<T>::weights(at), high = Column<T>::weights(at + LANES * STEP);
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) {
-          sum[0][n] = Column<T>::add(sum[0][n], low, x[n] + k);
-          sum[1][n] = Column<T>::add(sum[1][n], high, x[n] + k);
+          sum[0][n] = Column<T>::add(sum[0][n], low, row(n) + k);
+          sum[1][n] = Column<T>::add(sum[1][n], high, row(n) + k);
         }
       } else {
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
-          const auto weights = Column<T>::weights(w + v / 2 * panel + v % 2 * LANES * STEP);
+          const auto weights = Column<T>::weights(at + v / 2 * panel + v % 2 * LANES * STEP);
 #pragma GCC unroll 8
-          for (int n = 0; n < N; n++) sum[v][n] = Column<T>::add(sum[v][n], weights, x[n] + k);
+          for (int n = 0; n < N; n++) sum[v][n] = Column<T>::add(sum[v][n], weights, row(n) + k);
         }
       }
+    };
+    const auto pass = [&](int columns) {
+      w += columns * PANEL;
+      for (auto& pointer : x) pointer += columns;
+    };
+    int left = sources[s].columns;
+    for (; left >= 4 * STEP; left -= 4 * STEP) {
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) column(k * STEP);
+      pass(4 * STEP);
     }
+    for (; left > 0; left -= STEP) column(0), pass(STEP);
     if (SUMS != KEPT || s) continue;
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++)

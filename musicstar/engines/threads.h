@@ -31,18 +31,19 @@ class Team {
 
   int size() const { return 1 + int(others.size()); }
 
-  // Calls work(from, n) for parts that are together 0 to `all`, each of `most` or, towards the end, fewer, so that none
-  // waits long for another; all but the last are multiples of `grain`.
+  // Calls work(who, from, n) for parts that are together 0 to `all`, each of `most` or, towards the end, fewer, so that
+  // no thread waits long for another; all but the last are multiples of `grain`. Who: threads are counted from 0.
   template <class Work> void share(int all, int grain, int most, Work work) {
-    std::atomic<int> next{0};
+    std::atomic<int> next{0}, come{0};
     std::atomic<bool> failed{false};
     auto run = [&]() noexcept {
+      const int who = come++;
       try {
         for (int from = next, n; from < all;) {
           const int fair = ((all - from) / (2 * size()) + grain - 1) / grain * grain;
           n = std::min(all - from, std::min(most, std::max(grain, fair)));
           if (!next.compare_exchange_weak(from, from + n)) continue;
-          work(from, n);
+          work(who, from, n);
           from = next;
         }
       } catch (const std::bad_alloc&) {
