@@ -1,9 +1,9 @@
 // An encoder, block by block.
 //
-// Four outputs of a dilated convolution, a dilation apart from each other, take six products in place of twelve:
-// minimal filtering, F(4, 3) of Winograd 1980, "Arithmetic Complexity of Computations", at 0, +-3/4, +-3/2 and
-// infinity. The usual 0, +-1 and +-2 lose more to bfloat16. A matrix unit takes all twelve in less time than it takes
-// to prepare the six.
+// Outputs of a dilated convolution that are a dilation apart from each other take, six of them, eight products in place
+// of eighteen: minimal filtering, F(6, 3) of Winograd 1980, "Arithmetic Complexity of Computations". In bfloat16, which
+// loses more by it, four take six, F(4, 3). A matrix unit takes all twelve in less time than it takes to prepare the
+// six.
 
 #pragma once
 
@@ -22,16 +22,79 @@ struct AnyEncoder {
   virtual ~AnyEncoder() = default;
 };
 
-// Where minimal filtering looks at polynomials, beside 0 and infinity: +-A and +-B.
-struct Points {
-  static constexpr float A = 0.75f, B = 1.5f, AA = A * A, BB = B * B;
+// Minimal filtering looks at polynomials at 0, at some points to either side and at infinity. These lose least to
+// rounding: F(6, 3) is off by 2.4 times as much as products in float32 are without it, F(4, 3) by 1.2 times.
+template <class T> struct Filtering {
+  static constexpr int PAIRS = brief<T> ? 2 : 3, OUTPUTS = 2 * PAIRS, PRODUCTS = OUTPUTS + 2;
+  static constexpr double POINTS[] = {brief<T> ? 0.75 : 0.5, brief<T> ? 1.5 : 1.0, 2.0};
+
+  // The product of y - p^2 over all points but one, from its constant on; by default over all.
+  struct Polynomial {
+    double at[PAIRS + 1] = {1.0};
+    constexpr explicit Polynomial(int but = PAIRS) {
+      for (int i = 0; i < PAIRS; i++) {
+        if (i == but) continue;
+        for (int k = PAIRS; k >= 0; k--) at[k] = (k ? at[k - 1] : 0.0) - POINTS[i] * POINTS[i] * at[k];
+      }
+    }
+    constexpr double operator()(double y) const {
+      double sum = 0.0;
+      for (int k = PAIRS; k >= 0; k--) sum = sum * y + at[k];
+      return sum;
+    }
+  };
+
+  // What a product's weights are made of: of three taps, those at one of the points.
+  static double weight(int product, const float* tap) {
+    if (product == PRODUCTS - 1) return tap[2];
+    if (!product) return tap[0] / Polynomial().at[0];
+    const int pair = (product - 1) / 2;
+    const double point = product % 2 ? POINTS[pair] : -POINTS[pair], square = point * point;
+    return (tap[0] + point * (tap[1] + point * tap[2])) / (2.0 * square * Polynomial(pair)(square));
+  }
+
+  // What the products take, of so many inputs.
+  static void take(const Vec* x, Vec* to) {
+    constexpr Polynomial whole, but[] = {Polynomial(0), Polynomial(1), Polynomial(2)};
+    const auto sum = [&](const Polynomial& polynomial, int from, int terms) {
+      Vec v = float(polynomial.at[0]) * x[from];
+#pragma GCC unroll 4
+      for (int k = 1; k < terms; k++) v = v + float(polynomial.at[k]) * x[from + 2 * k];
+      return v;
+    };
+    to[0] = sum(whole, 0, PAIRS + 1), to[PRODUCTS - 1] = sum(whole, 1, PAIRS + 1);
+#pragma GCC unroll 4
+    for (int i = 0; i < PAIRS; i++) {
+      const Vec odd = float(POINTS[i]) * sum(but[i], 1, PAIRS), even = sum(but[i], 2, PAIRS);
+      to[1 + 2 * i] = even + odd, to[2 + 2 * i] = even - odd;
+    }
+  }
+
+  // What they give, to which something may be added.
+  static void give(const Vec* products, Vec more, Vec* to) {
+    Vec sums[2][PAIRS];
+#pragma GCC unroll 4
+    for (int i = 0; i < PAIRS; i++) {
+      const Vec above = products[1 + 2 * i], below = products[2 + 2 * i];
+      sums[0][i] = above + below, sums[1][i] = above - below;
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < OUTPUTS; t++) {
+      to[t] = t ? more : more + products[0];
+#pragma GCC unroll 4
+      for (int i = 0; i < PAIRS; i++) to[t] = to[t] + float(power(POINTS[i], t)) * sums[t % 2][i];
+    }
+    to[OUTPUTS - 1] = to[OUTPUTS - 1] + products[PRODUCTS - 1];
+  }
+  static constexpr double power(double x, int n) { return n ? x * power(x, n - 1) : 1.0; }
 };
 
-template <class T> struct Encoder : AnyEncoder, Points {
+template <class T> struct Encoder : AnyEncoder {
+  typedef Filtering<T> F;
 #if defined(TILES)
   static constexpr int FARTHEST = brief<T> ? 0 : 4096;
 #else
-  static constexpr int FARTHEST = 4096;  // four times as much is waited for
+  static constexpr int FARTHEST = 4096;  // six times as much is waited for
 #endif
   bool filters(int layer) const { return dilations[layer] <= FARTHEST; }
   int layers, channels, width, pool;
@@ -39,7 +102,7 @@ template <class T> struct Encoder : AnyEncoder, Points {
   std::vector<int> dilations;
   Large<T> weights;
   std::vector<Packed<T>> dilated, pointwise;
-  std::vector<Packed<T>> filtered[6];  // of the layers that it pays for; of others empty
+  std::vector<Packed<T>> filtered[F::PRODUCTS];  // of the layers that it pays for; of others empty
   std::vector<Array<float>> dilated_bias, pointwise_bias;
   Array<float> taps[3], first_bias;
 
@@ -58,14 +121,9 @@ template <class T> struct Encoder : AnyEncoder, Points {
     for (auto& part : filtered) part.resize(layers);
     for (int i = 0; i < layers; i++) {
       const float* weight = from.next();
-      static constexpr double POINTS[5] = {0, A, -A, B, -B};
-      static constexpr double SHARES[5] = {AA * BB, 2 * AA * (AA - BB), 2 * AA * (AA - BB), 2 * BB * (BB - AA),
-                                           2 * BB * (BB - AA)};
-      for (int p = 0; p < 6 && filters(i); p++)
+      for (int p = 0; p < F::PRODUCTS && filters(i); p++)
         filtered[p][i].pack(weights, C, width, [&](int r, int k) {
-          if (k >= C) return 0.0f;
-          const float* tap = weight + (size_t(r) * C + k) * 3;
-          return p == 5 ? tap[2] : float((tap[0] + POINTS[p] * (tap[1] + POINTS[p] * tap[2])) / SHARES[p]);
+          return k < C ? float(F::weight(p, weight + (size_t(r) * C + k) * 3)) : 0.0f;
         });
       dilated[i].pack(weights, C, 3 * width, [&](int r, int k) {
         return k % width < C ? weight[(size_t(r) * C + k % width) * 3 + k / width] : 0.0f;
@@ -92,16 +150,17 @@ template <class T> struct Encoder : AnyEncoder, Points {
 };
 
 // A clip on its way through an encoder. Each layer keeps its last inputs, as far back as it hears, and gives what it
-// has heard the future of, where it filters whole fours, which are counted from the clip's beginning, so that it does
+// has heard the future of, where it filters whole groups, which are counted from the clip's beginning, so that it does
 // not matter in what blocks it comes. Before the clip and behind it there are zeros at every layer, as in the network.
 struct AnyReading {
   virtual ~AnyReading() = default;
   virtual int read(const uint8_t* codes, int n, bool last, int threads, float* means) = 0;
 };
 
-template <class T> struct Reading : AnyReading, Points {
+template <class T> struct Reading : AnyReading {
+  typedef Filtering<T> F;
   // What a thread takes at once: its sums and what its products take stay in its second cache.
-  static constexpr int MOMENTS = brief<T> && LANES > 8 ? 192 : 96;
+  static constexpr int MOMENTS = LANES > 8 ? 192 : 144;
   static constexpr int BLOCK = 1536;  // comes in at once, so that what lies between layers does not grow with the clip
 
   // A ring of as many moments as can wait; the earliest is number 0.
@@ -135,9 +194,9 @@ template <class T> struct Reading : AnyReading, Points {
     size_t most = BLOCK + 1;  // come to a layer before it gives any; behind a clip's last block there is a zero
     for (int i = 0; i < net.layers; i++) {
       const size_t d = net.dilations[i];
-      inputs[i].reserve((net.filters(i) ? 6 : 2) * d + std::max(most, d), net.width);
+      inputs[i].reserve((net.filters(i) ? F::PRODUCTS : 2) * d + std::max(most, d), net.width);
       inputs[i].silence(d);
-      most = net.filters(i) ? std::max(4 * d, size_t(BLOCK)) : BLOCK;
+      most = net.filters(i) ? std::max(F::OUTPUTS * d, size_t(BLOCK)) : BLOCK;
     }
     inputs[net.layers].reserve(most, net.width);
   }
@@ -170,46 +229,34 @@ template <class T> struct Reading : AnyReading, Points {
     }
   }
 
-  // The same by filtering, for `n` fours of moments, from the one of number `from` on.
+  // The same by filtering, for `n` groups of moments, from the one of number `from` on.
   void filter(int layer, int from, int n, Bench& bench) {
     const size_t W = net.width, d = net.dilations[layer], part = n * W;
-    bench.inputs.resize(6 * part), bench.sums.resize(6 * part);
+    bench.inputs.resize(F::PRODUCTS * part), bench.sums.resize(F::PRODUCTS * part);
     for (size_t q = 0; q < size_t(n); q++) {
-      const size_t four = from + q, first = four / d * 4 * d + four % d;
-      const float* x[6];
-      for (int i = 0; i < 6; i++) x[i] = inputs[layer][first + i * d];
-      for (int i = 0; i < 4; i++) bench.moments[i * n + q] = int(first + i * d);
-      T* row = &bench.inputs[q * W];
+      const size_t group = from + q, first = group / d * F::OUTPUTS * d + group % d;
+      const float* x[F::PRODUCTS];
+      for (int i = 0; i < F::PRODUCTS; i++) x[i] = inputs[layer][first + i * d];
+      for (int i = 0; i < F::OUTPUTS; i++) bench.moments[i * n + q] = int(first + i * d);
+      T* to = &bench.inputs[q * W];
       for (size_t c = 0; c < W; c += LANES) {
-        Vec v[6];
-        for (int i = 0; i < 6; i++) v[i] = load(x[i] + c);
-        const Vec odd = A * (v[3] - BB * v[1]), even = v[4] - BB * v[2];
-        const Vec odd2 = B * (v[3] - AA * v[1]), even2 = v[4] - AA * v[2];
-        T* to = row + c;
-        store_as(to, (AA * BB) * v[0] - (AA + BB) * v[2] + v[4]);
-        store_as(to + part, even + odd);
-        store_as(to + 2 * part, even - odd);
-        store_as(to + 3 * part, even2 + odd2);
-        store_as(to + 4 * part, even2 - odd2);
-        store_as(to + 5 * part, (AA * BB) * v[1] - (AA + BB) * v[3] + v[5]);
+        Vec heard[F::PRODUCTS], taken[F::PRODUCTS];
+        for (int i = 0; i < F::PRODUCTS; i++) heard[i] = load(x[i] + c);
+        F::take(heard, taken);
+        for (int p = 0; p < F::PRODUCTS; p++) store_as(to + p * part + c, taken[p]);
       }
     }
-    for (int p = 0; p < 6; p++)
+    for (int p = 0; p < F::PRODUCTS; p++)
       multiply<T>(net.filtered[p][layer], {{&bench.inputs[p * part], W, int(W)}}, n, &bench.sums[p * part]);
     const float* bias = net.dilated_bias[layer].data();
     for (size_t q = 0; q < size_t(n); q++) {
       const float* sum = &bench.sums[q * W];
       T* to = &bench.hidden[q * W];
       for (size_t c = 0; c < W; c += LANES) {
-        Vec m[6];
-        for (int p = 0; p < 6; p++) m[p] = load(sum + p * part + c);
-        const Vec sum1 = m[1] + m[2], less1 = m[1] - m[2], sum2 = m[3] + m[4], less2 = m[3] - m[4];
-        const Vec out[4] = {m[0] + sum1 + sum2, A * less1 + B * less2, AA * sum1 + BB * sum2,
-                            A * AA * less1 + B * BB * less2 + m[5]};
-        for (int i = 0; i < 4; i++) {
-          const Vec v = out[i] + load(bias + c);
-          store_as(to + i * part + c, rectified(v));
-        }
+        Vec products[F::PRODUCTS], given[F::OUTPUTS];
+        for (int p = 0; p < F::PRODUCTS; p++) products[p] = load(sum + p * part + c);
+        F::give(products, load(bias + c), given);
+        for (int i = 0; i < F::OUTPUTS; i++) store_as(to + i * part + c, rectified(given[i]));
       }
     }
   }
@@ -242,20 +289,20 @@ template <class T> struct Reading : AnyReading, Points {
     }
   }
 
-  // Gives the next layer what this one can at once, whole fours or, where it has none left, others; how many moments.
+  // Gives the next layer what this one can at once, whole groups or, where it has none left, others; how many moments.
   int update(int layer, bool last, Team& team) {
-    const int d = net.dilations[layer], waiting = std::max(int(inputs[layer].held) - 2 * d, 0);
-    const int fours = net.filters(layer) ? std::min(waiting, std::max(4 * d, BLOCK)) / (4 * d) * d : 0;
-    const int others = fours || (net.filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
-    const int all = fours + others, ready = 4 * fours + others;
+    const int d = net.dilations[layer], waiting = std::max(int(inputs[layer].held) - 2 * d, 0), whole = F::OUTPUTS * d;
+    const int groups = net.filters(layer) ? std::min(waiting, std::max(whole, BLOCK)) / whole * d : 0;
+    const int others = groups || (net.filters(layer) && !last) ? 0 : std::min(waiting, BLOCK);
+    const int all = groups + others, ready = F::OUTPUTS * groups + others;
     if (!ready) return 0;
-    team.share(all, MOST, fours ? MOMENTS / 4 : MOMENTS, [&](int who, int from, int n) {
+    team.share(all, MOST, groups ? MOMENTS / F::OUTPUTS : MOMENTS, [&](int who, int from, int n) {
       const TilesInUse tiles;
       Bench& bench = benches[who];
       bench.hidden.resize(size_t(MOMENTS) * net.width);
-      if (fours) filter(layer, from, n, bench);
+      if (groups) filter(layer, from, n, bench);
       else convolve(layer, from, n, bench);
-      add(layer, fours ? 4 * n : n, bench);
+      add(layer, groups ? F::OUTPUTS * n : n, bench);
     });
     inputs[layer].release(ready);
     inputs[layer + 1].held += ready;

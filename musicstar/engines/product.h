@@ -36,7 +36,7 @@ template <> struct Column<float> {
   static constexpr int STEP = 1, FEW = LANES > 8 ? 8 : 3;
   typedef Vec Weights;
   static Weights weights(const float* w) { return load(w); }
-  static Vec add(Vec sum, Weights w, const float* x) { return sum + w * *x; }
+  static Vec add(Vec sum, Weights w, const float* x) { return added(sum, w, all(*x)); }
 };
 
 template <> struct Column<bfloat16> {
@@ -131,9 +131,10 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
     for (int i = 0; i < (N + 3) / 4; i++) x[i] = sources[s].x + (first + 4 * i) * apart;
     __asm__("" : "+r"(apart), "+r"(thrice));  // else compilers make pointers of them
     const auto row = [&](int n) { return x[n / 4] + (n % 4 == 3 ? thrice : n % 4 * apart); };
-    // Compilers keep to the order of these, in which registers hold all that is at hand.
+    // Compilers keep to the order of these, in which registers hold all that is at hand, and do not mix columns.
     const auto column = [&](int k) {
       const T* at = w + k * PANEL;
+      __asm__ volatile("" : : "r"(at));
       if constexpr (P == 1) {
         __builtin_prefetch(ahead, 0, NEAR);
         if (PANEL * STEP * sizeof(T) > CACHE_LINE) __builtin_prefetch(ahead + CACHE_LINE, 0, NEAR);

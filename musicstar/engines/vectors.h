@@ -39,6 +39,16 @@ inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from);
 inline void store(float* to, Vec v) { *reinterpret_cast<Vec*>(to) = v; }
 inline Vec all(float v) { return v - Vec{}; }
 
+// sum + a * b. By themselves compilers put it where a factor was, and then move about what they have no room for.
+inline Vec added(Vec sum, Vec a, Vec b) {
+#if defined(__AVX512F__) || (defined(__FMA__) && !defined(TILES))
+  __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+#else
+  return sum + a * b;
+#endif
+}
+
 struct bfloat16 {
   uint16_t bits;
   bfloat16() = default;
