@@ -166,7 +166,7 @@ def _plays(engine: Engine, decoder: Decoder, batch: int) -> Work:
     def work(steps: int) -> None:
         asks = [Ask(stream=s, latents=z, draws=u[:steps]) for s, z, u in zip(streams, latents, draws, strict=True)]
         hands = [hand for i in range(engine.players) if (hand := asks[i :: engine.players])]
-        # Of other threads PyTorch would have teams of their own, which get into each other's way.
+        # In a thread of its own PyTorch has a team of its own, which gets into the way of the naive generator's.
         list((players.map if len(hands) > 1 else map)(engine.play, hands, [steps] * len(hands)))
 
     return work

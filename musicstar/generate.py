@@ -19,7 +19,8 @@ from musicstar.engines.base import Ask, Engine, Said
 from musicstar.engines.choice import engine_for
 from musicstar.wavenet import Decoder
 
-# A turn is as many samples as take about so long: callers hear of progress in between, and others may join.
+# A turn is as many samples as take about so long: callers hear of progress in between, and others may join. How many
+# these are a line finds out, beginning with a few.
 TURN_S, FIRST_STEPS = 0.12, 16
 # Past so many streams, or those that an engine is busy with, a step costs as much more as there are more of them; the
 # rest wait.
@@ -136,7 +137,7 @@ class Ensemble:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._playing: list[Playing] = []
-        self._players = 0
+        self._players: list[threading.Thread] = []
         self._changed = threading.Condition()
 
     def play(self, lines: Sequence[Line], more: More | None, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
@@ -165,6 +166,7 @@ class Ensemble:
                         one.extend(latents)
                     with self._changed:
                         self._playing += [one for one in playing if one not in self._playing]
+                    continue
                 with self._changed:
                     while waiting and sum(1 for one in playing if one.left) < together:
                         playing.append(Playing(waiting.popleft(), self._engine))
@@ -187,14 +189,16 @@ class Ensemble:
 
     def _summon(self) -> None:
         """Have another player begin where lines wait; it has others follow."""
-        if self._players < self._engine.players and any(one.waits for one in self._playing):
-            self._players += 1
+        self._players = [player for player in self._players if player.is_alive()]
+        if len(self._players) < self._engine.players and any(one.waits for one in self._playing):
+            player = threading.Thread(target=self._carry, daemon=True)
             try:
-                threading.Thread(target=self._carry, daemon=True).start()
+                player.start()
             except RuntimeError:  # no more threads are to be had; those there are play all
-                self._players -= 1
                 if not self._players:
                     raise
+            else:
+                self._players.append(player)
 
     @torch.inference_mode()
     def _carry(self) -> None:
@@ -202,14 +206,15 @@ class Ensemble:
         while True:
             with self._changed:
                 hand, turn_s = self._hand()
+                if not hand:
+                    self._players.remove(threading.current_thread())
+                    return
                 for one in hand:
                     one.busy = True
-                if not hand:
-                    self._players -= 1
-                    return
-                self._summon()
             failure = None
             try:
+                with self._changed:
+                    self._summon()
                 self._turn(hand, turn_s)
             except BaseException as error:  # noqa: BLE001  told to all: nobody knows how far their streams came
                 failure = error
@@ -263,6 +268,11 @@ def play(
     engine : the one that suits the first decoder's device, by default
     progress : called at least every 0.25 s with the share done, 0 to 1; what it raises ends the work
     heard : called with the codes so far once there are `FIRST_HEARD_S` of all lines, and whenever these have doubled
+
+    Raises
+    ------
+    RuntimeError
+        The engine broke a turn off; its own error is the cause.
     """
     total, due = total or sum(line.samples for line in lines), round(FIRST_HEARD_S * SAMPLE_RATE)
 

@@ -61,7 +61,7 @@ class Engine(Protocol):
 
     @property
     def players(self) -> int:
-        """How many threads may play at once, each its own streams; one more would gain nothing."""
+        """How many threads may play at once, each its own streams."""
 
     @property
     def at_once(self) -> int:

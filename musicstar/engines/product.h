@@ -130,7 +130,7 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
     const T* x[(N + 3) / 4];
     for (int i = 0; i < (N + 3) / 4; i++) x[i] = sources[s].x + (first + 4 * i) * apart;
     __asm__("" : "+r"(apart), "+r"(thrice));  // else compilers make pointers of them
-    const auto row = [&](int n) { return x[n / 4] + (n % 4 == 3 ? thrice : n % 4 * apart); };
+    const auto of = [&](int n) { return x[n / 4] + (n % 4 == 3 ? thrice : n % 4 * apart); };
     // Compilers keep to the order of these, in which registers hold all that is at hand, and do not mix columns.
     const auto column = [&](int k) {
       const T* at = w + k * PANEL;
@@ -142,15 +142,15 @@ void tile(const T* w, size_t panel, const char* ahead, int share, const Source<T
         const auto low = Column<T>::weights(at), high = Column<T>::weights(at + LANES * STEP);
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) {
-          sum[0][n] = Column<T>::add(sum[0][n], low, row(n) + k);
-          sum[1][n] = Column<T>::add(sum[1][n], high, row(n) + k);
+          sum[0][n] = Column<T>::add(sum[0][n], low, of(n) + k);
+          sum[1][n] = Column<T>::add(sum[1][n], high, of(n) + k);
         }
       } else {
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
           const auto weights = Column<T>::weights(at + v / 2 * panel + v % 2 * LANES * STEP);
 #pragma GCC unroll 8
-          for (int n = 0; n < N; n++) sum[v][n] = Column<T>::add(sum[v][n], weights, row(n) + k);
+          for (int n = 0; n < N; n++) sum[v][n] = Column<T>::add(sum[v][n], weights, of(n) + k);
         }
       }
     };

@@ -32,7 +32,7 @@ class Team {
   int size() const { return 1 + int(others.size()); }
 
   // Calls work(who, from, n) for parts that are together 0 to `all`, each of `most` or, towards the end, fewer, so that
-  // no thread waits long for another; all but the last are multiples of `grain`. Who: threads are counted from 0.
+  // no thread waits long for another; all but the last are multiples of `grain`, as `most` is. Who: threads are counted from 0.
   template <class Work> void share(int all, int grain, int most, Work work) {
     std::atomic<int> next{0}, come{0};
     std::atomic<bool> failed{false};
@@ -40,7 +40,7 @@ class Team {
       const int who = come++;
       try {
         for (int from = next, n; from < all;) {
-          const int fair = ((all - from) / (2 * size()) + grain - 1) / grain * grain;
+          const int fair = size() > 1 ? ((all - from) / (2 * size()) + grain - 1) / grain * grain : all;
           n = std::min(all - from, std::min(most, std::max(grain, fair)));
           if (!next.compare_exchange_weak(from, from + n)) continue;
           work(who, from, n);

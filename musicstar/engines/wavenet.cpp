@@ -3,7 +3,6 @@
 
 #include "decoder.h"
 #include "encoder.h"
-#include "threads.h"
 
 #if defined(__AMX_BF16__)
 #include <sys/syscall.h>
