@@ -1,5 +1,6 @@
 """Sampling of WaveNet decoders: any number of clips side by side, each by the decoder that plays it."""
 
+import atexit
 import itertools
 import math
 import threading
@@ -124,7 +125,7 @@ class Playing:
 
     def forget(self) -> None:
         """Give up what its decoder remembers: it is not to be carried on."""
-        self._stream = None
+        self._stream = self.failure = None
 
 
 class Ensemble:
@@ -139,6 +140,8 @@ class Ensemble:
         self._playing: list[Playing] = []
         self._players: list[threading.Thread] = []
         self._changed = threading.Condition()
+        # Nobody may be at an engine when the interpreter goes.
+        atexit.register(self._close)
 
     def play(self, lines: Sequence[Line], more: More | None, tell: Callable[[Sequence[Playing]], None]) -> list[Tensor]:
         """Have lines carried on until they are done, no more of them at once than pays.
@@ -161,16 +164,19 @@ class Ensemble:
                 if not waiting and not any(one.left for one in playing):
                     coming = more() if more else None
                     if coming is None:
+                        if is_news():
+                            tell(playing)
                         break
                     for one, latents in zip(playing, coming, strict=True):
                         one.extend(latents)
                     with self._changed:
                         self._playing += [one for one in playing if one not in self._playing]
                     continue
+                begun = len(playing)
+                while waiting and sum(1 for one in playing if one.left) < together:
+                    playing.append(Playing(waiting.popleft(), self._engine))
                 with self._changed:
-                    while waiting and sum(1 for one in playing if one.left) < together:
-                        playing.append(Playing(waiting.popleft(), self._engine))
-                        self._playing.append(playing[-1])
+                    self._playing += playing[begun:]
                     self._summon()
                     self._changed.wait_for(is_news)
                 for one in playing:
@@ -185,20 +191,21 @@ class Ensemble:
             with self._changed:
                 self._playing = [one for one in self._playing if one not in playing]
                 self._changed.wait_for(lambda: not any(one.busy for one in playing))
+            for one in playing:
+                one.forget()
         return [one.codes for one in playing]
 
     def _summon(self) -> None:
         """Have another player begin where lines wait; it has others follow."""
         self._players = [player for player in self._players if player.is_alive()]
         if len(self._players) < self._engine.players and any(one.waits for one in self._playing):
-            player = threading.Thread(target=self._carry, daemon=True)
+            self._players.append(threading.Thread(target=self._carry, daemon=True))
             try:
-                player.start()
+                self._players[-1].start()
             except RuntimeError:  # no more threads are to be had; those there are play all
+                self._players.pop()
                 if not self._players:
                     raise
-            else:
-                self._players.append(player)
 
     @torch.inference_mode()
     def _carry(self) -> None:
@@ -222,6 +229,13 @@ class Ensemble:
                 for one in hand:
                     one.busy, one.failure = False, failure
                 self._changed.notify_all()
+            del hand, failure
+
+    def _close(self) -> None:
+        with self._changed:
+            self._playing = []
+        for player in self._players:
+            player.join()
 
     def _hand(self) -> tuple[list[Playing], float]:
         """What a player takes next, of one decoder, and for about how long, so that all lines come up in `TURN_S`."""

@@ -3,6 +3,8 @@
 import gc
 import itertools
 import math
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -173,6 +175,39 @@ def test_nobody_plays_for_a_caller_who_is_gone() -> None:
     assert engine.ended == begun
     time.sleep(0.1)
     assert engine.begun == begun
+
+
+def test_a_process_may_end_while_somebody_plays() -> None:
+    program = """
+import threading, time
+from musicstar.generate import Line, play
+from tests.decoders import TINY, decoder_of, latents_of
+line = Line(decoder=decoder_of(TINY), latents=latents_of(1, 100_000)[0])
+began = threading.Event()
+threading.Thread(target=play, args=([line],), kwargs={"progress": lambda share: began.set()}, daemon=True).start()
+assert began.wait(60)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_what_is_broken_off_is_not_remembered() -> None:
+    class Breaking(UnrolledEngine):
+        def __init__(self) -> None:
+            self.kept = weakref.WeakSet[UnrolledStream]()
+
+        def stream(self, decoder: Decoder) -> UnrolledStream:
+            self.kept.add(made := super().stream(decoder))
+            return made
+
+        def play(self, asks: Sequence[Ask[UnrolledStream]], steps: int, *, logits: bool = False) -> list[Said]:
+            raise MemoryError("no room")
+
+    engine = Breaking()
+    with pytest.raises(RuntimeError, match="no room"):
+        play([Line(decoder=decoder_of(TINY), latents=latents_of(1, 1)[0])], engine=engine)
+    gc.collect()
+    assert not engine.kept
 
 
 def test_no_player_waits_for_another() -> None:
