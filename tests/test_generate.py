@@ -150,7 +150,7 @@ def test_a_caller_may_end_the_work() -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        generate(decoder_of(TINY), latents_of(2, 20), progress=stop)
+        generate(decoder_of(TINY), latents_of(2, 50_000), progress=stop)
 
 
 def test_nobody_plays_for_a_caller_who_is_gone() -> None:
