@@ -232,9 +232,10 @@ class Ensemble:
             del hand, failure
 
     def _close(self) -> None:
+        """Have players end after their turns."""
         with self._changed:
-            self._playing = []
-        for player in self._players:
+            self._playing, players = [], list(self._players)
+        for player in players:
             player.join()
 
     def _hand(self) -> tuple[list[Playing], float]:

@@ -191,15 +191,19 @@ assert began.wait(60)
     assert ran.returncode == 0, ran.stderr
 
 
+class Keeping(UnrolledEngine):
+    """An engine that tells which of its streams are held by somebody."""
+
+    def __init__(self) -> None:
+        self.kept = weakref.WeakSet[UnrolledStream]()
+
+    def stream(self, decoder: Decoder) -> UnrolledStream:
+        self.kept.add(made := super().stream(decoder))
+        return made
+
+
 def test_what_is_broken_off_is_not_remembered() -> None:
-    class Breaking(UnrolledEngine):
-        def __init__(self) -> None:
-            self.kept = weakref.WeakSet[UnrolledStream]()
-
-        def stream(self, decoder: Decoder) -> UnrolledStream:
-            self.kept.add(made := super().stream(decoder))
-            return made
-
+    class Breaking(Keeping):
         def play(self, asks: Sequence[Ask[UnrolledStream]], steps: int, *, logits: bool = False) -> list[Said]:
             raise MemoryError("no room")
 
@@ -277,14 +281,6 @@ def test_who_goes_on_with_more_does_not_disturb_the_others() -> None:
 
 
 def test_what_is_done_is_not_remembered() -> None:
-    class Keeping(UnrolledEngine):
-        def __init__(self) -> None:
-            self.kept = weakref.WeakSet[UnrolledStream]()
-
-        def stream(self, decoder: Decoder) -> UnrolledStream:
-            self.kept.add(made := super().stream(decoder))
-            return made
-
     engine, latents = Keeping(), latents_of(1, 1)[0]
     seen: list[int] = []
 
